@@ -4,6 +4,7 @@
 # make install   below $(DESTDIR)$(PREFIX), and in $(DESTDIR)/etc; starts nothing. INIT=sysv or INIT=openrc installs a
 #                script in /etc/init.d too; SERSYNC=1 makes it callable as sersync. make uninstall takes the same words
 # make deb, rpm  a package in target/debian, target/generate-rpm
+# make simulate  runs schedules of a simulated pusher for a day, or for SYNCSUP_SIMULATE_S seconds
 # make bench     measures beside lsyncd and a bare rsync, and writes docs/benchmarks.md; make bench-full, five times each
 # make lint      formatting, clippy, manual pages, shell scripts
 #
@@ -40,6 +41,8 @@ PLAIN = $(MANUALS) \
 	README.zh-CN.md:$(DOCDIR)/README.zh-CN.md \
 	CHANGELOG.md:$(DOCDIR)/CHANGELOG.md \
 	docs/benchmarks.md:$(DOCDIR)/docs/benchmarks.md \
+	docs/lag-200.svg:$(DOCDIR)/docs/lag-200.svg \
+	docs/lag-1000.svg:$(DOCDIR)/docs/lag-1000.svg \
 	LICENSE:$(DOCDIR)/LICENSE \
 	$(foreach f,$(shell find examples -type f | sort),$f:$(DOCDIR)/$f)
 # The same with the path of the program in it.
@@ -52,7 +55,7 @@ SCRIPT = $(if $(filter sysv,$(INIT)),units/syncsup.init,$(if $(filter openrc,$(I
 target = $(DESTDIR)$(lastword $(subst :, ,$1))
 source = $(firstword $(subst :, ,$1))
 
-.PHONY: demo test bench bench-full build install uninstall deb rpm stage lint clean compiler
+.PHONY: demo test simulate bench bench-full build install uninstall deb rpm stage lint clean compiler
 
 demo: build
 	@.ci/need rsync
@@ -65,6 +68,9 @@ test: compiler
 	@# Most tests wait for something most of the time.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 4))} $(CARGO) test --locked
 
+simulate: compiler
+	SYNCSUP_SIMULATE_S=$${SYNCSUP_SIMULATE_S:-86400} $(CARGO) test --locked --lib simulation -- --nocapture
+
 bench: compiler
 	@.ci/need rsync
 	@.ci/need lsyncd || echo "without lsyncd it is not compared"
@@ -76,6 +82,7 @@ bench-full: compiler
 	@.ci/need lsyncd || echo "without lsyncd it is not compared"
 	@mkdir -p docs
 	$(CARGO) bench --locked --bench replication -- --full
+	$(CARGO) bench --locked --bench parts
 
 build: compiler
 	@test -x $(BINARY) || echo "the first build takes about 6 minutes on 2 cores"

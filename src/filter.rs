@@ -157,11 +157,30 @@ impl Filter {
     }
 
     /// Options that make rsync exclude the same names in directories that it reads itself; `None` if no options can.
-    pub fn as_rsync_options(&self) -> Option<&'static [&'static str]> {
-        if !self.has_no_rules() || !self.inside.is_empty() {
+    pub fn as_rsync_options(&self) -> Option<Vec<OsBytes>> {
+        if !self.is_expressible() {
             return None;
         }
-        Some(if self.names == NameRules::Editors { EDITOR_OPTIONS } else { &[] })
+        // A pattern of an exclude option may begin like a rule: `+ name`.
+        let exclude = |pattern: &Vec<u8>| OsBytes::from([b"--filter=- ", &pattern[..]].concat());
+        let mut options: Vec<OsBytes> = self.patterns.exact.iter().map(exclude).collect();
+        let files = self.file_patterns();
+        if !files.is_empty() {
+            options.push("--include=*/".into());
+            options
+                .extend(files.iter().map(|pattern| format!("--exclude={pattern}").as_str().into()));
+        }
+        Some(options)
+    }
+
+    /// True if rsync's patterns can express all rules.
+    pub fn is_expressible(&self) -> bool {
+        !self.patterns.others
+    }
+
+    /// Patterns for rsync that exclude only what is not a directory.
+    pub fn file_patterns(&self) -> &'static [&'static str] {
+        if self.names == NameRules::Editors { EDITOR_PATTERNS } else { &[] }
     }
 
     /// The part that rsync's patterns can express, without the rules about editors' names.
@@ -254,16 +273,8 @@ fn of_regex(regex: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// [`is_editor_name`] as rsync options; directories are never excluded.
-const EDITOR_OPTIONS: &[&str] = &[
-    "--include=*/",
-    "--exclude=*~",
-    "--exclude=4913",
-    "--exclude=.#*",
-    "--exclude=.?*.swp",
-    "--exclude=.?*.swx",
-    "--exclude=#*#",
-];
+/// [`is_editor_name`] as patterns of rsync.
+const EDITOR_PATTERNS: &[&str] = &["*~", "4913", ".#*", ".?*.swp", ".?*.swx", "#*#"];
 
 /// True for the name of an editor's temporary file.
 fn is_editor_name(name: &[u8]) -> bool {

@@ -33,6 +33,8 @@ pub mod config;
 pub mod error;
 pub(crate) mod figures;
 pub mod filter;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub(crate) mod instance;
 pub mod journal;
 pub mod message;
@@ -51,4 +53,4 @@ pub mod stat;
 pub mod supervisor;
 pub mod sys;
 pub(crate) mod trust;
-pub(crate) mod watcher;
+pub mod watcher;

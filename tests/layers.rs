@@ -27,7 +27,7 @@ const LEVELS: &[&[&str]] = &[
     &["instance"],
     ROLES,
     &["commands"],
-    &["cli", "role", "main", "lib"],
+    &["cli", "role", "main", "lib", "fuzz"],
 ];
 
 /// One process each.

@@ -17,7 +17,7 @@ use crate::shell::quoted_text;
 use crate::stat::Exited;
 use crate::sys::output::complain;
 use crate::sys::own;
-use crate::sys::process::Rsync;
+use crate::sys::rsync::{Launch, Rsync};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -211,7 +211,8 @@ fn start(
     }
     refused::leave_out(&mut words, refused);
     let directory = localpath.watch.as_path();
-    Rsync::start(&words, argv::ENV, argv::ENV_REMOVE, directory, b"", scratch)
+    let (envs, unset) = (argv::ENV, argv::ENV_REMOVE);
+    Launch { argv: &words, envs, unset, directory, scratch }.start(b"")
 }
 
 /// The command line of a push, as the pusher would run it.

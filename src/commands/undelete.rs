@@ -15,7 +15,7 @@ use crate::rsync::argv;
 use crate::rsync::exit_status::{self, Verdict};
 use crate::rsync::trash::{self, Version};
 use crate::sys::own;
-use crate::sys::process::Rsync;
+use crate::sys::rsync::Launch;
 use chrono::Local;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Seek, Write};
@@ -167,8 +167,8 @@ enum FetchEnd {
 /// Runs rsync until it exits. Its own timeout ends an rsync that hangs. If that fails, the watchdog kills it.
 fn finish(argv: &[OsString], directory: &Path, scratch: &Path) -> Result<FetchEnd> {
     let system = |e| Error::system("rsync", e);
-    let mut run = Rsync::start(argv, trash::ENV, argv::ENV_REMOVE, directory, b"", scratch)
-        .map_err(system)?;
+    let launch = Launch { argv, envs: trash::ENV, unset: argv::ENV_REMOVE, directory, scratch };
+    let mut run = launch.start(b"").map_err(system)?;
     let exited = run.finish(MOVES_WITHIN, Duration::from_millis(5), |_| {}).map_err(system)?;
     let stderr = run.complaints().map_err(system)?;
     let judgement = exit_status::verdict(exited, &stderr);

@@ -57,7 +57,9 @@ pub(crate) fn remote(text: &str) -> Result<Notation, String> {
 
 /// User, host and the rest.
 fn authority_of(text: &str) -> Result<(Option<String>, String, &str), String> {
-    let end_of_user = text.find(['[', '/']).unwrap_or(text.len());
+    // A module may contain an `@`.
+    let ends = [text.find(['[', '/']), text.find("::")];
+    let end_of_user = ends.into_iter().flatten().min().unwrap_or(text.len());
     let (user, rest) = match text[..end_of_user].find('@') {
         Some(at) => (Some(&text[..at]), &text[at + 1..]),
         None => (None, text),
@@ -132,6 +134,8 @@ mod tests {
         assert_eq!(ok("10.0.0.2::www/sub/"), daemon(None, "10.0.0.2", None, "www/sub"));
         assert_eq!(ok("user@host::mod"), daemon(Some("user"), "host", None, "mod"));
         assert_eq!(ok("host:874::mod"), daemon(None, "host", Some(874), "mod"));
+        assert_eq!(ok("host::a@b"), daemon(None, "host", None, "a@b"));
+        assert_eq!(ok("u@host:874::a@b"), daemon(Some("u"), "host", Some(874), "a@b"));
         assert_eq!(ok("rsync://user@host:874/www"), daemon(Some("user"), "host", Some(874), "www"));
         assert_eq!(ok("rsync://host/a/b@c"), daemon(None, "host", None, "a/b@c"));
         assert_eq!(ok("[::1]::www"), daemon(None, "[::1]", None, "www"));

@@ -104,7 +104,7 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     let v6 = address.parse::<std::net::Ipv6Addr>().is_ok()
         && zone.chars().all(|c| c.is_ascii_alphanumeric());
     let name = bare == text
-        && !text.starts_with('-')
+        && !text.starts_with(['-', '.'])
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
     if !v6 && !name {
         return Err(format!("`{text}` is not a host name or an address"));
@@ -206,7 +206,8 @@ mod tests {
             assert_eq!(host(good).unwrap(), good);
         }
         assert_eq!(host("fe80::1%eth0").unwrap(), "[fe80::1%eth0]");
-        for bad in ["", "-x", "a b", "a/b", "10.0.0.2:873", "a;b", "h::m", "[h]", "１0.0.0.2"] {
+        for bad in ["", "-x", ".x", "a b", "a/b", "10.0.0.2:873", "a;b", "h::m", "[h]", "１0.0.0.2"]
+        {
             assert!(host(bad).is_err(), "{bad}");
         }
     }

@@ -59,8 +59,19 @@ bitflags::bitflags! {
         /// It is pushed in a portion, in lanes of their own: a reconcile found it, and there may be very many such paths,
         /// or a push of marks would have taken too long with it.
         const BULK = 1 << 12;
+        /// A directory that the remote lacked with everything below it. In a portion it is pushed whole: by rsync's own
+        /// recursion instead of name by name. Outside of portions it is compared.
+        const WHOLE = 1 << 13;
+        /// It was pushed or compared while everything was being pushed, which may have replaced it with what it was before.
+        /// It waits for the end of that push, and is then pushed or compared once more.
+        const BESIDE = 1 << 14;
+        /// It is pushed whole and must then be compared: it was marked with what is below it.
+        const COMPARE = 1 << 15;
     }
 }
+
+/// What was found by something else than a live event. The delete guard applies to it.
+pub const NOT_LIVE: Events = Events::SCAN.union(Events::WHOLE);
 
 impl Events {
     /// As SQL: an `event` has at least one of these bits.
@@ -121,6 +132,8 @@ pub struct Marked {
     pub scope: Scope,
     /// The events.
     pub events: Events,
+    /// The path it was moved from, if that is known.
+    pub origin: Option<RelPath>,
     /// The time of its last mark, in milliseconds since 1970.
     pub marked_at_ms: i64,
 }

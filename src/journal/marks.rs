@@ -143,7 +143,7 @@ fn mark_all(tx: &Transaction<'_>, marks: &[Mark], now_ms: i64) -> Result<()> {
          ON CONFLICT (path) DO UPDATE SET seq = excluded.seq,
            scope = iif(seq <= ?7, excluded.scope, max(scope, excluded.scope)),
            event = iif(seq <= ?7, 0, event) | excluded.event,
-           origin = excluded.origin, marked_at = excluded.marked_at",
+           origin = coalesce(excluded.origin, iif(seq <= ?7, NULL, origin)), marked_at = excluded.marked_at",
     )?;
     for (seq, m) in (first + 1..).zip(marks) {
         let origin = m.origin.as_ref().map(RelPath::as_bytes);

@@ -21,11 +21,11 @@ mod verify;
 
 pub use checkpoint::{Canary, Checkpoint, RootCheck};
 pub use failures::{FailedRow, Party};
-pub use mark::{Events, Mark, Marked, Owe, Owed, Scope};
+pub use mark::{Events, Mark, Marked, NOT_LIVE, Owe, Owed, Scope};
 pub use marks::Record;
 pub use plugin::{CallEnd, Called, Due, PluginBacklog};
 pub use recent::Recent;
-pub use remote::{Backlog, Held, Instead, RemoteRow, Settlement, Totals, Work};
+pub use remote::{Backlog, Held, Instead, MarksWaiting, RemoteRow, Settlement, Totals, Work};
 pub use verify::{Compared, VerifyRun, VerifyState};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};

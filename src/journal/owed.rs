@@ -1,7 +1,7 @@
 //! What a remote is owed in addition to the marks after its cursor: single names, names with everything below them,
 //! large files.
 
-use super::mark::{Events, Marked, Owed, Scope};
+use super::mark::{Events, Marked, NOT_LIVE, Owed, Scope};
 use super::row::path_at;
 use super::{Journal, Result};
 use rusqlite::params;
@@ -15,7 +15,7 @@ impl Journal {
     /// The directories to compare that `remote` is owed and that are due at `now_ms`, at most `limit` rows. With
     /// `live`, only those that no scan has marked.
     pub fn due_dirs(&self, remote: &str, live: bool, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
-        let live = if live { Events::SCAN.none_in_sql() } else { "TRUE".to_owned() };
+        let live = if live { NOT_LIVE.none_in_sql() } else { "TRUE".to_owned() };
         let which = format!("lane = 1 AND {live} ORDER BY next_try, path");
         self.due_rows(&which, remote, now_ms, limit)
     }
@@ -28,6 +28,24 @@ impl Journal {
     /// The names that a reconcile found and that are due at `now_ms`, at most `limit` rows.
     pub fn due_bulk(&self, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
         self.due_rows("lane = 3 ORDER BY next_try, path", remote, now_ms, limit)
+    }
+
+    /// What was pushed beside a push of everything is due, unless `remote` is owed such a push.
+    pub fn release_beside(&mut self, remote: &str) -> Result<()> {
+        let tx = self.write()?;
+        tx.execute(
+            "UPDATE owed SET event = event & ~?2 WHERE remote = ?1 AND event & ?2 != 0 AND NOT EXISTS
+               (SELECT 1 FROM owed WHERE remote = ?1 AND path = x'' AND lane = 3)",
+            params![remote, Events::BESIDE],
+        )?;
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// True if `remote` is owed everything in one push.
+    pub fn owes_everything(&self, remote: &str) -> Result<bool> {
+        let sql = "SELECT 1 FROM owed WHERE remote = ?1 AND path = x'' AND lane = 3";
+        Ok(self.db.prepare_cached(sql)?.exists([remote])?)
     }
 
     fn due_rows(&self, which: &str, remote: &str, now_ms: i64, limit: u32) -> Result<Vec<Owed>> {
@@ -66,7 +84,10 @@ impl Journal {
     /// The rows of these marks that a reconcile found and that are due at `now_ms`.
     pub fn bulk_of(&self, remote: &str, now_ms: i64, marks: &[Marked]) -> Result<Vec<Owed>> {
         let (first, last) = self.later_times(now_ms);
-        self.rows_of(marks, "lane = 3 AND next_try NOT BETWEEN ?3 AND ?4", remote, (first, last))
+        // A directory that waits to be pushed whole is pushed as an entry meanwhile.
+        let single = Events::WHOLE.none_in_sql();
+        let which = format!("lane = 3 AND {single} AND next_try NOT BETWEEN ?3 AND ?4");
+        self.rows_of(marks, &which, remote, (first, last))
     }
 
     fn rows_of(
@@ -91,14 +112,15 @@ impl Journal {
     }
 
     /// The number of those rows that are in the lanes of full comparisons, or without `bulk`, that are not. Each kind
-    /// has its own portions and never waits for the other.
+    /// has its own portions and never waits for the other. Directories that are still to be compared are not counted: a
+    /// comparison would wait for its own.
     pub fn owed_in_bulk(&self, remote: &str, bulk: bool) -> Result<u64> {
         let found = Events::RECONCILE.any_in_sql();
         let first_time = (Events::ECHO | Events::LARGE).none_in_sql();
         let in_bulk = Events::BULK.any_in_sql();
         let mut query = self.db.prepare_cached(&format!(
             "SELECT count(*) FROM owed WHERE remote = ?1 AND {found} AND {first_time}
-               AND error IS NULL AND ({in_bulk}) = ?2"
+               AND error IS NULL AND ({in_bulk}) = ?2 AND lane != 1"
         ))?;
         let count: i64 = query.query_row(params![remote, bulk], |row| row.get(0))?;
         Ok(count as u64)

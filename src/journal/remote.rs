@@ -1,7 +1,7 @@
 //! A pusher's part of the journal: its row in `remote`, its batches, what is owed.
 
-use super::mark::{Events, Marked, Owe, Scope};
-use super::row::path_at;
+use super::mark::{Events, Marked, NOT_LIVE, Owe, Scope};
+use super::row::{path_at, some_path_at};
 use super::{Journal, Result};
 use crate::path::RelPath;
 use crate::reconcile_reason::ReconcileReason;
@@ -88,10 +88,17 @@ pub struct Settlement {
     pub cursor: Option<i64>,
     /// Owed rows that are settled. Each is removed only if its generation is unchanged.
     pub done: Vec<(RelPath, i64)>,
+    /// Directories that were pushed whole. One that was marked meanwhile is only compared.
+    pub whole: Vec<RelPath>,
+    /// Directories that are to be compared, and not pushed whole any more.
+    pub compare: Vec<RelPath>,
     /// New owed rows, written after `done` is removed. An existing row is widened.
     pub owe: Vec<Owe>,
     /// Paths that the remote has now acknowledged, in order.
     pub settled: Vec<RelPath>,
+    /// Settled paths that were marked as deleted, with these events. A row of one that is pushed a second time because of
+    /// an old receiver must delete it then, too.
+    pub deleted: Vec<(RelPath, Events)>,
     /// Added to the totals.
     pub pushed: Totals,
     /// A push succeeded.
@@ -114,11 +121,36 @@ pub struct Backlog {
     pub next_try_ms: Option<i64>,
 }
 
+/// The marks that wait for a pusher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MarksWaiting {
+    /// There are none.
+    #[default]
+    None,
+    /// Attributes of a few directories: a change in them often follows or came first.
+    DirAttributes,
+    /// Others, too.
+    Names,
+}
+
+impl MarksWaiting {
+    /// True if there are any.
+    pub fn any(self) -> bool {
+        match self {
+            MarksWaiting::None => false,
+            MarksWaiting::DirAttributes | MarksWaiting::Names => true,
+        }
+    }
+}
+
+/// With more marks, it is not looked at what they are.
+const FEW_MARKS: u32 = 8;
+
 /// The work that a pusher could do now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
-    /// There are marks after the cursor.
-    pub marks: bool,
+    /// The marks after the cursor.
+    pub marks: MarksWaiting,
     /// Single names are owed and due.
     pub due: bool,
     /// Directories to compare are owed and due.
@@ -286,7 +318,7 @@ impl Journal {
     /// The marks after `cursor`, oldest first, at most `limit`.
     pub fn marks_after(&self, cursor: i64, limit: u32) -> Result<Vec<Marked>> {
         let mut query = self.db.prepare_cached(
-            "SELECT path, seq, scope, event, marked_at FROM change WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            "SELECT path, seq, scope, event, origin, marked_at FROM change WHERE seq > ?1 ORDER BY seq LIMIT ?2",
         )?;
         let mut rows = query.query(params![cursor, limit])?;
         let mut marks = Vec::new();
@@ -296,7 +328,8 @@ impl Journal {
                 seq: row.get(1)?,
                 scope: Scope::from_db(row.get(2)?),
                 events: row.get(3)?,
-                marked_at_ms: row.get(4)?,
+                origin: some_path_at(row, 4)?,
+                marked_at_ms: row.get(5)?,
             });
         }
         Ok(marks)
@@ -318,7 +351,13 @@ impl Journal {
                 drop_row.execute(params![remote, path.as_bytes(), generation])?;
             }
         }
+        compare(&tx, remote, &end.whole, Events::WHOLE | Events::BULK | Events::COMPARE)?;
         owe_all(&tx, remote, &end.owe)?;
+        compare(&tx, remote, &end.compare, Events::BULK | Events::COMPARE)?;
+        if end.whole.iter().chain(&end.compare).any(RelPath::is_root) {
+            release_beside(&tx, remote)?;
+        }
+        tell_deleted(&tx, remote, &end.deleted)?;
         super::recent::note(&tx, remote, &end.settled, now_ms)?;
         tx.prepare_cached(
             "UPDATE remote SET cursor = max(cursor, ?2), files = files + ?3, bytes = bytes + ?4,
@@ -395,8 +434,7 @@ impl Journal {
             let mut query = self.db.prepare_cached(sql)?;
             Ok(query.query_row(params![remote, lane, first, last], |row| row.get(0))?)
         };
-        let mut marks = self.db.prepare_cached("SELECT 1 FROM change WHERE seq > ?1")?;
-        let marks = marks.exists([cursor])?;
+        let marks = self.marks_waiting(cursor)?;
         let mut owed = self.db.prepare_cached("SELECT 1 FROM owed WHERE remote = ?1")?;
         if !owed.exists([remote])? {
             return Ok(Work { marks, ..Work::default() });
@@ -405,7 +443,7 @@ impl Journal {
             marks,
             due: due("lane = 0")?,
             dirs: due("lane = 1")?,
-            live_dirs: due(&format!("lane = 1 AND {}", Events::SCAN.none_in_sql()))?,
+            live_dirs: due(&format!("lane = 1 AND {}", NOT_LIVE.none_in_sql()))?,
             large: due("lane = 2")?,
             bulk: due("lane = 3")?,
             next_ms: [next(0)?, next(1)?, next(2)?, next(3)?].into_iter().flatten().min(),
@@ -413,9 +451,62 @@ impl Journal {
     }
 }
 
+impl Journal {
+    fn marks_waiting(&self, cursor: i64) -> Result<MarksWaiting> {
+        let sql =
+            "SELECT event = ?2 AND scope = 0 FROM change WHERE seq > ?1 ORDER BY seq LIMIT ?3";
+        let mut query = self.db.prepare_cached(sql)?;
+        let few = params![cursor, Events::ATTRIB | Events::DIR, FEW_MARKS + 1];
+        let (mut rows, mut seen) = (query.query(few)?, 0);
+        while let Some(row) = rows.next()? {
+            seen += 1;
+            if !row.get::<_, bool>(0)? || seen > FEW_MARKS {
+                return Ok(MarksWaiting::Names);
+            }
+        }
+        Ok(if seen == 0 { MarksWaiting::None } else { MarksWaiting::DirAttributes })
+    }
+}
+
+/// Rows of these paths that are pushed a second time learn that the paths were deleted.
+fn tell_deleted(tx: &Transaction<'_>, remote: &str, deleted: &[(RelPath, Events)]) -> Result<()> {
+    let owes = || tx.prepare_cached("SELECT 1 FROM owed WHERE remote = ?1")?.exists([remote]);
+    if deleted.is_empty() || !owes()? {
+        return Ok(());
+    }
+    let twice = (Events::AGAIN | Events::ECHO).any_in_sql();
+    let sql =
+        format!("UPDATE owed SET event = event | ?3 WHERE remote = ?1 AND path = ?2 AND {twice}");
+    let mut update = tx.prepare_cached(&sql)?;
+    for (path, events) in deleted {
+        update.execute(params![remote, path.as_bytes(), events])?;
+    }
+    Ok(())
+}
+
+/// Rows of these directories are compared, under the guard: they lose the events `gone`.
+fn compare(tx: &Transaction<'_>, remote: &str, paths: &[RelPath], gone: Events) -> Result<()> {
+    let mut update = tx.prepare_cached(
+        "UPDATE owed SET event = event & ~?3 | ?4 WHERE remote = ?1 AND path = ?2 AND scope > 0",
+    )?;
+    for path in paths {
+        update.execute(params![remote, path.as_bytes(), gone, Events::SCAN])?;
+    }
+    Ok(())
+}
+
+/// No push of everything runs any more: what was pushed beside it is due.
+fn release_beside(tx: &Transaction<'_>, remote: &str) -> Result<()> {
+    tx.prepare_cached("UPDATE owed SET event = event & ~?2 WHERE remote = ?1 AND event & ?2 != 0")?
+        .execute(params![remote, Events::BESIDE])?;
+    Ok(())
+}
+
 /// An existing row that is not part of this settlement is widened, and keeps its time if that is earlier: a later
 /// repeated push must not delay a row that is due now. Of the two rows, the one without [`Events::ECHO`] comes first,
 /// and the other follows it.
+///
+/// A directory that one of the two rows pushes whole and the other compares is compared afterwards.
 ///
 /// A failing path is not retried earlier because it is found or marked again. Its next try is the latest time that any
 /// failure demands, whatever the scope, the lane and the cause of the other row.
@@ -433,7 +524,9 @@ fn owe_all(tx: &Transaction<'_>, remote: &str, owe: &[Owe]) -> Result<()> {
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (remote, path) DO UPDATE SET scope = max(scope, excluded.scope),
            event = CASE (event & ?10) = (excluded.event & ?10) WHEN 1 THEN event | excluded.event
-             ELSE (event | excluded.event) & ~?10 | ?11 END,
+             ELSE (event | excluded.event) & ~?10 | ?11 END
+             | CASE WHEN (event | excluded.event) & ?12 = ?12 AND (event & ?12 = 0 AND scope > 0
+               OR excluded.event & ?12 = 0 AND excluded.scope > 0) THEN ?13 ELSE 0 END,
            since = min(since, excluded.since), error = coalesce(excluded.error, error),
            attempts = max(attempts, excluded.attempts),
            next_try = CASE WHEN (error IS NULL) = (excluded.error IS NULL) THEN
@@ -454,6 +547,8 @@ fn owe_all(tx: &Transaction<'_>, remote: &str, owe: &[Owe]) -> Result<()> {
             generation,
             Events::ECHO,
             Events::AGAIN,
+            Events::WHOLE | Events::BULK,
+            Events::COMPARE,
         ])?;
     }
     Ok(())

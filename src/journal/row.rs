@@ -12,6 +12,12 @@ pub(super) fn path_at(row: &Row<'_>, column: usize) -> Result<RelPath> {
     RelPath::new(bytes).ok_or_else(|| JournalError::Damaged("a path that is not relative".into()))
 }
 
+/// The same where the column may be null.
+pub(super) fn some_path_at(row: &Row<'_>, column: usize) -> Result<Option<RelPath>> {
+    let null = matches!(row.get_ref(column)?, ValueRef::Null);
+    if null { Ok(None) } else { path_at(row, column).map(Some) }
+}
+
 impl ToSql for ReconcileReason {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(self.to_string().into())

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long an operation waits that can also be done later.
 pub const SHORT_TIMEOUT: Duration = Duration::from_millis(50);
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 /// The number of prepared statements that are kept: more than one process has.
 const STATEMENTS: usize = 128;
 /// NORMAL is sufficient for most writes. Marks and checkpoint are in one file, so the next scan finds what a power
@@ -18,7 +18,17 @@ pub const SYNCHRONOUS: &str = "NORMAL";
 /// For writes that must be on disk before the next step: the log is synced at the commit.
 pub const ON_DISK: &str = "FULL";
 
-const TABLES: &str = "
+/// The column `lane` of `owed`, as SQL.
+macro_rules! lane {
+    () => {
+        "lane INTEGER AS (CASE WHEN event & 16384 != 0 AND error IS NULL THEN 4
+    WHEN event & 12288 = 12288 AND error IS NULL THEN 3 WHEN scope > 0 THEN 1 WHEN event & 1024 != 0 THEN 2
+    WHEN event & 4096 != 0 AND error IS NULL THEN 3 ELSE 0 END)"
+    };
+}
+
+const TABLES: &str = concat!(
+    "
 -- the last seq given out: persisted, so that an emptied `change` never starts again below a cursor
 CREATE TABLE counter (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL);
 INSERT INTO counter VALUES (1, 0);
@@ -39,12 +49,13 @@ CREATE TABLE remote (
 CREATE TABLE mark_time (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL);
 -- what one remote lacks apart from its cursor; error is null when no push has failed on it; lane: 0 a name among
 -- others, 1 a name with what is below it, to be compared first, 2 a large file, 3 what a comparison of
--- everything found
+-- everything found, also a directory that is pushed whole, 4 what waits for the end of a push of everything
 CREATE TABLE owed (
   remote TEXT NOT NULL, path BLOB NOT NULL, scope INTEGER NOT NULL, event INTEGER NOT NULL, error TEXT,
   attempts INTEGER NOT NULL, next_try INTEGER NOT NULL, since INTEGER NOT NULL, generation INTEGER NOT NULL,
-  lane INTEGER AS (CASE WHEN scope > 0 THEN 1 WHEN event & 1024 != 0 THEN 2
-    WHEN event & 4096 != 0 AND error IS NULL THEN 3 ELSE 0 END),
+  ",
+    lane!(),
+    ",
   PRIMARY KEY (remote, path)) WITHOUT ROWID;
 CREATE INDEX owed_due ON owed (remote, lane, next_try, path);
 -- written and not yet closed
@@ -53,18 +64,22 @@ CREATE TABLE open (path BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), state TEXT NOT NULL);
 -- mount points inside the localpath, held like its root while they are not mounted
 CREATE TABLE mount (path BLOB PRIMARY KEY) WITHOUT ROWID;
-";
+"
+);
 
-/// Upgrades version 1, which had no lane 3.
-const FROM_1: &str = "
+/// Upgrades versions 1 to 3. Version 1 had no lane 3, the others had no directories in it.
+const LANES: &str = concat!(
+    "
 DROP INDEX owed_due;
 ALTER TABLE owed DROP COLUMN lane;
-ALTER TABLE owed ADD COLUMN lane INTEGER AS (CASE WHEN scope > 0 THEN 1 WHEN event & 1024 != 0 THEN 2
-  WHEN event & 4096 != 0 AND error IS NULL THEN 3 ELSE 0 END);
+ALTER TABLE owed ADD COLUMN ",
+    lane!(),
+    ";
 CREATE INDEX owed_due ON owed (remote, lane, next_try, path);
-";
+"
+);
 
-/// Upgrades version 2, which contained neither the number of held deletions nor the time since which a remote lacks
+/// Upgrades versions 1 and 2, which contained neither the number of held deletions nor the time since which a remote lacks
 /// something.
 const FROM_2: &str = "
 ALTER TABLE remote ADD COLUMN held_deletions INTEGER;
@@ -99,11 +114,11 @@ fn make(db: &Connection) -> Result<()> {
             later_tables(db)
         }
         VERSION => later_tables(db),
-        old @ (1 | 2) => {
-            if old == 1 {
-                db.execute_batch(FROM_1)?;
+        old @ 1..=3 => {
+            db.execute_batch(LANES)?;
+            if old < 3 {
+                db.execute_batch(FROM_2)?;
             }
-            db.execute_batch(FROM_2)?;
             db.pragma_update(None, "user_version", VERSION)?;
             later_tables(db)
         }

@@ -68,6 +68,12 @@ impl Journal {
         Ok(false)
     }
 
+    /// True if this path itself is owed to `remote` with an error.
+    pub fn is_failing(&self, remote: &str, path: &RelPath) -> Result<bool> {
+        let failing = "SELECT 1 FROM owed WHERE remote = ?1 AND path = ?2 AND error IS NOT NULL";
+        Ok(self.db.prepare_cached(failing)?.exists(params![remote, path.as_bytes()])?)
+    }
+
     /// True if this path or a name above it is marked and not settled on `remote`, or is owed to it, or is a file that
     /// is written and not yet closed. With `below`, also if that applies to a path in it.
     pub fn is_pending(&self, remote: &str, path: &RelPath, below: bool) -> Result<bool> {

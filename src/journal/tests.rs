@@ -502,7 +502,7 @@ fn a_change_scans_no_table_and_no_statement_is_prepared_again() {
         let now_ms = 1_000 + n;
         mark(&mut j, &[&names[n as usize], "new"]);
         let work = j.work("r", cursor, now_ms).unwrap();
-        assert!(work.marks && !work.due);
+        assert!(work.marks == MarksWaiting::Names && !work.due);
         let last = j.last_seq().unwrap();
         let marks = j.marks_after(cursor, 100).unwrap();
         assert_eq!(marks.len(), 2);
@@ -537,4 +537,121 @@ fn a_change_scans_no_table_and_no_statement_is_prepared_again() {
         j.clean(5_000).unwrap();
     }
     assert_eq!(*bad.lock().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_directory_that_must_be_compared_is_pushed_whole_before() {
+    let (_dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    let events = Events::RECONCILE | Events::WHOLE | Events::BULK;
+    let whole = |text| Owe { scope: Scope::Tree, events, ..owe(text) };
+    let compared = |text| Owe { scope: Scope::Tree, events: Events::MOVE, ..owe(text) };
+    let single = |text| Owe { events: Events::ATTRIB, ..owe(text) };
+    let events = |rows: Vec<Owed>| {
+        rows.iter().map(|row| row.events.contains(Events::COMPARE)).collect::<Vec<_>>()
+    };
+    let end = |owe| Settlement { owe, ..Settlement::default() };
+    j.settle("r", &end(vec![whole("a"), whole("b"), compared("c"), whole("")]), 1).unwrap();
+    assert!(j.owes_everything("r").unwrap() && j.due_bulk("r", 1, 9).unwrap().len() == 3);
+    j.settle("r", &end(vec![single("a"), compared("b"), whole("c"), compared("")]), 1).unwrap();
+    let paths = |rows: Vec<Owed>| rows.into_iter().map(|row| row.path).collect::<Vec<_>>();
+    assert_eq!(events(j.due_bulk("r", 1, 9).unwrap()), [true, false, true, true]);
+    assert_eq!(paths(j.due_bulk("r", 1, 9).unwrap()), ["", "a", "b", "c"].map(path));
+    assert!(j.due_dirs("r", false, 1, 9).unwrap().is_empty());
+    // One that is not pushed whole any more is compared by that.
+    let part = Owe { events: Events::RECONCILE | Events::WHOLE, ..compared("d") };
+    j.settle("r", &end(vec![compared("d"), part]), 1).unwrap();
+    assert_eq!(events(j.due_dirs("r", false, 1, 9).unwrap()), [false]);
+    // A mark of it is pushed without it.
+    let mark = Mark::entry(path("a"), Events::ATTRIB);
+    j.record(&Record { marks: vec![mark], ..Record::default() }, 2).unwrap();
+    let marks = j.marks_after(0, 9).unwrap();
+    assert!(j.bulk_of("r", 1, &marks).unwrap().is_empty());
+}
+
+/// A comparison writes more rows when these are pushed, and its own directories are settled at its end.
+#[test]
+fn a_comparison_does_not_wait_for_the_directories_that_it_compares() {
+    let (_dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    let found = Events::RECONCILE;
+    let dir = |scope| Owe { scope, events: found | Events::DIR, ..owe("d") };
+    let whole = Owe { scope: Scope::Tree, events: found | Events::WHOLE, ..owe("") };
+    let end = |owe| Settlement { owe, ..Settlement::default() };
+    j.settle("r", &end(vec![dir(Scope::Children), whole]), 1).unwrap();
+    assert_eq!(j.owed_by_reconcile("r").unwrap(), 0);
+    let rows = vec![
+        Owe { events: found, ..owe("name") },
+        Owe { events: found | Events::BULK, ..owe("portion") },
+        Owe { scope: Scope::Tree, events: found | Events::BULK | Events::WHOLE, ..owe("whole") },
+    ];
+    j.settle("r", &end(rows), 1).unwrap();
+    assert_eq!([false, true].map(|bulk| j.owed_in_bulk("r", bulk).unwrap()), [1, 2]);
+}
+
+#[test]
+fn a_directory_that_was_marked_while_it_was_pushed_whole_is_only_compared() {
+    let (_dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    let events = Events::RECONCILE | Events::WHOLE | Events::BULK;
+    let end = |owe| Settlement { owe, ..Settlement::default() };
+    let whole = |text| Owe { scope: Scope::Tree, events, ..owe(text) };
+    j.settle("r", &end(vec![whole("a"), whole("b")]), 1).unwrap();
+    let rows = j.due_bulk("r", 1, 9).unwrap();
+    let scan = Owe { scope: Scope::Children, events: Events::SCAN, ..owe("a") };
+    j.settle("r", &end(vec![scan, whole("b")]), 1).unwrap();
+    let settled = Settlement {
+        done: rows.iter().map(|row| (row.path.clone(), row.generation)).collect(),
+        whole: rows.iter().map(|row| row.path.clone()).collect(),
+        ..Settlement::default()
+    };
+    j.settle("r", &settled, 1).unwrap();
+    let [a, b] = &j.due_dirs("r", false, 1, 9).unwrap()[..] else { panic!() };
+    assert!(a.path == path("a") && a.events.contains(Events::SCAN));
+    assert!(b.path == path("b") && b.events.contains(Events::SCAN), "it was found once more");
+    assert!(j.due_dirs("r", true, 1, 9).unwrap().is_empty(), "the guard applies");
+    assert!(j.due_bulk("r", 1, 9).unwrap().is_empty());
+}
+
+#[test]
+fn what_was_pushed_beside_everything_waits_for_its_end() {
+    let (_dir, mut j) = journal();
+    j.remote("r", None).unwrap();
+    let whole = Owe {
+        scope: Scope::Tree,
+        events: Events::RECONCILE | Events::WHOLE | Events::BULK,
+        ..owe("")
+    };
+    let beside = |text, events| Owe { events: events | Events::BESIDE, ..owe(text) };
+    let end = |owe| Settlement { owe, ..Settlement::default() };
+    let rows = vec![
+        whole.clone(),
+        beside("name", Events::WRITE),
+        beside("large", Events::LARGE),
+        Owe { scope: Scope::Tree, ..beside("dir", Events::MOVE) },
+    ];
+    j.settle("r", &end(rows.clone()), 1).unwrap();
+    let due = |j: &Journal| {
+        let work = j.work("r", 0, 1).unwrap();
+        (work.due, work.large, work.dirs)
+    };
+    assert_eq!(due(&j), (false, false, false));
+    j.release_beside("r").unwrap();
+    assert_eq!(due(&j), (false, false, false), "it is still to be pushed");
+    let row = j.due_bulk("r", 1, 9).unwrap().remove(0);
+    let done = Settlement {
+        done: vec![(row.path.clone(), row.generation)],
+        whole: vec![row.path],
+        ..Settlement::default()
+    };
+    j.settle("r", &done, 1).unwrap();
+    assert_eq!(due(&j), (true, true, true));
+    // It is also released if everything is compared instead, or is not owed any more.
+    j.settle("r", &end(rows), 1).unwrap();
+    assert_eq!(due(&j), (false, false, false));
+    let compare = Settlement { compare: vec![path("")], ..Settlement::default() };
+    j.settle("r", &compare, 1).unwrap();
+    assert_eq!(due(&j), (true, true, true));
+    let [root, ..] = &j.due_dirs("r", false, 1, 9).unwrap()[..] else { panic!() };
+    assert!(root.path.is_root() && root.events.contains(Events::SCAN));
 }

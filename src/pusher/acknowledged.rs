@@ -1,5 +1,6 @@
 //! Checks whether a remote has lost data that it has acknowledged (rule 26). [`super::state`] decides what follows.
 
+use super::batch::Beside;
 use super::context::Context;
 use super::doubt::{self, Names};
 use super::jobs::Jobs;
@@ -86,7 +87,9 @@ pub fn sign_in_created(
     push: &Push,
 ) -> Result<Option<String>, JournalError> {
     let findings = &push.findings;
-    if findings.created.is_empty() && findings.lacked.is_empty() {
+    // Beside a push of everything, directories are missing that it has not reached yet.
+    let none = findings.created.is_empty() && findings.lacked.is_empty();
+    if none || findings.beside != Beside::Nothing {
         return Ok(None);
     }
     let seen_ns = context.journal.checkpoint()?.map_or(i64::MAX, |last| last.at_ns);

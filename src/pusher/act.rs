@@ -63,7 +63,7 @@ impl Pusher {
                 let abandoned = self.jobs.abandon();
                 let given_up = |(lane, push): (Lane, Push)| Event::Pushed {
                     lane,
-                    end: PushEnd::Abandoned(self.unseen(&push)),
+                    end: Box::new(PushEnd::Abandoned(self.unseen(&push))),
                     loss: None,
                 };
                 return Ok(abandoned.into_iter().map(given_up).collect());
@@ -189,20 +189,21 @@ impl Pusher {
         };
         self.jobs.touch(&batch, self.state.wants_names());
         self.context.push_begins(now);
-        match Push::start(&mut self.context, lane, batch, deferred, now) {
+        match Push::start(&mut self.context, lane, batch, deferred, self.jobs.along(lane), now) {
             Ok((work, PushProgress::Running)) => {
                 *self.jobs.push_mut(lane) = Some(Busy { work, slot });
+                self.jobs.note_beside();
                 events.push(Event::Started(spec, blocked));
             }
             // It has ended immediately.
             Ok((work, progress)) => {
                 let (end, loss) = self.push_end(lane, &work, Ok(progress), now)?;
-                events.push(Event::Pushed { lane, end, loss });
+                events.push(Event::Pushed { lane, end: Box::new(end), loss });
                 events.push(Event::NotStarted(spec, blocked, slot));
             }
             Err(error) => {
                 let end = PushEnd::LocalError(error.local()?);
-                events.push(Event::Pushed { lane, end, loss: None });
+                events.push(Event::Pushed { lane, end: Box::new(end), loss: None });
                 events.push(Event::NotStarted(spec, blocked, slot));
             }
         }
@@ -212,6 +213,7 @@ impl Pusher {
     /// What a push whose end was not seen may have left. An old receiver may still apply its marks, even if that cannot be
     /// recorded.
     fn unseen(&mut self, push: &Push) -> Aftermath {
+        push.ends_unsettled(&self.context);
         let aftermath = push.unseen();
         self.context.repush_upto = self.context.repush_upto.max(push.cursor());
         aftermath
@@ -222,7 +224,7 @@ impl Pusher {
         let mut busy = self.jobs.push_mut(lane).take()?;
         busy.work.kill();
         let end = PushEnd::Abandoned(self.unseen(&busy.work));
-        Some(Event::Pushed { lane, end, loss: None })
+        Some(Event::Pushed { lane, end: Box::new(end), loss: None })
     }
 
     fn start_compare(
@@ -283,6 +285,9 @@ impl Pusher {
         let spec = JobSpec::Verify;
         if let Some(mut busy) = self.jobs.verify.take() {
             self.jobs.pushes().for_each(|push| busy.work.touch(push.paths()));
+            if self.jobs.pushes_everything() {
+                busy.work.touch_everything();
+            }
             if busy.work.start(&self.context, now)? {
                 self.jobs.verify = Some(Busy { slot, ..busy });
                 return Ok(vec![Event::Started(spec, Vec::new())]);

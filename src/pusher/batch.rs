@@ -16,6 +16,8 @@ pub struct Item {
     pub scope: Scope,
     /// What happened.
     pub events: Events,
+    /// The path it was moved from, if that is known.
+    pub origin: Option<RelPath>,
     /// The generation of its row in `owed`, if it has one.
     pub generation: Option<i64>,
     /// Failed pushes so far.
@@ -90,17 +92,53 @@ impl Disposition {
     }
 }
 
+/// Whether everything was being pushed during a push or a comparison.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Beside {
+    /// No.
+    #[default]
+    Nothing,
+    /// It is still being pushed.
+    Everything,
+    /// It was, and that push has ended.
+    Ended,
+}
+
+impl Beside {
+    /// The same a moment later. `everything` says whether everything is being pushed now.
+    pub fn later(self, everything: bool) -> Self {
+        match (everything, self) {
+            (true, _) => Beside::Everything,
+            (false, Beside::Nothing) => Beside::Nothing,
+            (false, Beside::Everything | Beside::Ended) => Beside::Ended,
+        }
+    }
+
+    /// What waits for the end of that push, if the work is to be repeated after it.
+    pub fn waits(self) -> Option<Events> {
+        match self {
+            Beside::Nothing => None,
+            Beside::Everything => Some(Events::BESIDE),
+            Beside::Ended => Some(Events::empty()),
+        }
+    }
+}
+
 /// What a push found about its paths. Paths without a disposition are settled.
 #[derive(Debug, Default)]
 pub struct Findings {
     /// The key is the path that was listed, or the one that was marked.
     dispositions: BTreeMap<RelPath, Disposition>,
+    /// Paths whose content the remote may have got from an old name there. Only a comparison of content proves it.
+    pub renamed: BTreeSet<RelPath>,
     /// What was marked -> the prefix that was listed in its place.
     pub replaced: BTreeMap<RelPath, RelPath>,
     /// Directories above listed paths on which the remote failed -> rsync's message.
     pub above: HashMap<RelPath, String>,
     /// Directories in which an aborted rsync had begun files, in its order.
     pub leftovers: Vec<RelPath>,
+    /// Whether everything was being pushed at the same time.
+    pub beside: Beside,
     /// Directories that the remote lacked and that are not in this batch.
     pub created: Vec<RelPath>,
     /// Directories that the remote lacked and that are in this batch, but not because they were created.
@@ -199,11 +237,13 @@ impl Batch {
                 Some(item) => {
                     item.scope = item.scope.max(mark.scope);
                     item.events |= events;
+                    item.origin = mark.origin;
                 }
                 None => items.push(Item {
                     path: mark.path,
                     scope: mark.scope,
                     events,
+                    origin: mark.origin,
                     generation: None,
                     attempts: 0,
                     since_ms: mark.marked_at_ms,
@@ -233,6 +273,20 @@ impl Batch {
         let at =
             self.items.binary_search_by(|item| item.path.as_bytes().cmp(path.as_bytes())).ok()?;
         Some(self.items[at].events)
+    }
+
+    /// True if this batch, which is sorted, pushes everything.
+    pub fn is_everything(&self) -> bool {
+        let whole = Events::WHOLE | Events::BULK;
+        self.items.first().is_some_and(|item| item.path.is_root() && item.events.contains(whole))
+    }
+
+    /// True for a path below a directory that this batch, which is sorted, may push whole.
+    pub fn is_in_whole(&self, path: &RelPath) -> bool {
+        let whole = |above: RelPath| {
+            self.events(&above).is_some_and(|events| events.contains(Events::WHOLE))
+        };
+        self.is_everything() || path.prefixes().any(whole)
     }
 
     /// The paths of this batch that were marked as deleted.
@@ -266,9 +320,23 @@ impl Batch {
                 end.done.push((item.path.clone(), generation));
             }
             let path = item.path.clone();
+            let gone = item.events & (Events::DELETE | Events::DIR);
+            let whole = item.events.contains(Events::WHOLE | Events::BULK);
+            let everything = whole && path.is_root();
             match still_owed(item, findings, times) {
-                None => end.settled.push(path),
+                None => {
+                    end.whole.extend(whole.then(|| path.clone()));
+                    // They may have changed after it had read them.
+                    end.owe.extend(everything.then(|| attributes_of_root(times.now_ms)));
+                    if gone.contains(Events::DELETE) {
+                        end.deleted.push((path.clone(), gone));
+                    }
+                    end.settled.push(path);
+                }
                 Some(owe) => {
+                    if whole && !owe.events.contains(Events::BULK) {
+                        end.compare.push(path.clone());
+                    }
                     if owe.events.contains(Events::ECHO) {
                         end.settled.push(path);
                     }
@@ -288,12 +356,19 @@ impl Batch {
 
     /// What is recorded when the push ended unseen: nothing is settled, and every path will be pushed a second time
     /// after it is settled. Marks become owed as well, because a path that is marked again meanwhile is at risk.
-    pub fn unseen(&self) -> Settlement {
+    pub fn unseen(&self, findings: &Findings) -> Settlement {
         let again = |item: &Item| {
-            let events = item.events | Events::AGAIN;
+            let events = item.events | Events::AGAIN | by_content(item, findings);
             Owe { events, ..owe(item, item.since_ms) }
         };
         Settlement { owe: self.items.iter().map(again).collect(), ..Settlement::default() }
+    }
+
+    /// What is recorded when the remote could not take what is pushed whole: it is compared, and the rest pushed by name.
+    pub fn not_whole(&self) -> Option<Settlement> {
+        let whole = self.items.iter().filter(|item| item.events.contains(Events::WHOLE));
+        let compare: Vec<RelPath> = whole.map(|item| item.path.clone()).collect();
+        (!compare.is_empty()).then(|| Settlement { compare, ..Settlement::default() })
     }
 
     /// The directories of this batch, to be compared: a killed receiver leaves its temporary file, and only a
@@ -311,10 +386,24 @@ impl From<Owed> for Item {
             path: row.path,
             scope: row.scope,
             events: row.events,
+            origin: None,
             generation: Some(row.generation),
             attempts: row.attempts,
             since_ms: row.since_ms,
         }
+    }
+}
+
+/// The root itself, after everything was pushed.
+fn attributes_of_root(now_ms: i64) -> Owe {
+    Owe {
+        path: RelPath::root(),
+        scope: Scope::Entry,
+        events: Events::ATTRIB | Events::DIR,
+        error: None,
+        attempts: 0,
+        next_try_ms: now_ms,
+        since_ms: now_ms,
     }
 }
 
@@ -357,8 +446,24 @@ fn owe(item: &Item, next_try_ms: i64) -> Owe {
     }
 }
 
+/// The events that make the next push or comparison compare the content of what got its name on the remote.
+fn by_content(item: &Item, findings: &Findings) -> Events {
+    match findings.renamed.contains(&item.path) {
+        // As for a directory that took the name of another one.
+        true if item.scope == Scope::Tree => Events::MOVE | Events::DELETE,
+        true => Events::CONTENT,
+        false => Events::empty(),
+    }
+}
+
 fn still_owed(item: Item, findings: &Findings, times: Times) -> Option<Owe> {
-    let fresh = item.events.difference(Events::ECHO | Events::LARGE | Events::BULK);
+    let renamed = by_content(&item, findings);
+    let once = Events::ECHO | Events::LARGE | Events::BULK | Events::BESIDE;
+    let mut fresh = item.events.difference(once) | renamed;
+    // It is compared from now on, under the delete guard.
+    if item.events.contains(Events::WHOLE) {
+        fresh |= Events::SCAN | Events::DIR;
+    }
     let now = |events: Events| Owe { events, ..owe(&item, times.now_ms) };
     let owe = match findings.of(&item.path) {
         Some(Disposition::Deferred(wait_ms)) => {
@@ -385,9 +490,26 @@ fn still_owed(item: Item, findings: &Findings, times: Times) -> Option<Owe> {
         Some(Disposition::Compare(scope)) => Owe { scope: *scope, ..now(fresh) },
         None if item.events.contains(Events::AGAIN) => {
             let events = fresh.difference(Events::AGAIN) | Events::ECHO;
-            Owe { scope: Scope::Entry, events, attempts: 0, ..owe(&item, times.echo_ms) }
+            // What was pushed whole is compared.
+            let (scope, events) = match item.events.contains(Events::WHOLE) {
+                true => (Scope::Tree, events | Events::SCAN),
+                false => (Scope::Entry, events),
+            };
+            Owe { scope, events, attempts: 0, ..owe(&item, times.echo_ms) }
         }
-        None => return None,
+        None if item.events.contains(Events::COMPARE) => {
+            let events = fresh.difference(Events::WHOLE | Events::COMPARE);
+            Owe { scope: Scope::Tree, attempts: 0, ..now(events) }
+        }
+        None => {
+            let waits = findings.beside.waits()?;
+            // The push of everything sets the attributes of the root at its end.
+            if item.path.is_root() {
+                return None;
+            }
+            let events = fresh | waits | (item.events & Events::LARGE);
+            Owe { scope: Scope::Entry, events, attempts: 0, ..owe(&item, times.now_ms) }
+        }
     };
     Some(owe)
 }

@@ -3,7 +3,7 @@
 use super::acknowledged::sign_in_created;
 use super::in_flight::Comparison;
 use super::job_error::JobError;
-use super::jobs::compare::{Compare, CompareProgress, Found};
+use super::jobs::compare::{Compare, CompareProgress, Found, Pushing};
 use super::jobs::push::{Push, PushProgress};
 use super::jobs::rsyncing::{Busy, Rsyncing};
 use super::jobs::scrub::News;
@@ -64,14 +64,15 @@ impl Pusher {
         // The slot is returned before anything that may fail.
         let push = busy.work;
         drop(busy.slot);
+        self.jobs.note_beside();
         let (end, loss) = match self.push_end(lane, &push, progress, now) {
             Ok(end) => end,
             Err(error) => {
-                self.step(Event::Pushed { lane, end: PushEnd::Unknown, loss: None })?;
+                self.step(Event::Pushed { lane, end: Box::new(PushEnd::Unknown), loss: None })?;
                 return Err(error);
             }
         };
-        self.step(Event::Pushed { lane, end, loss })
+        self.step(Event::Pushed { lane, end: Box::new(end), loss })
     }
 
     /// How a push ended, and a sign that the remote has lost data.
@@ -88,6 +89,9 @@ impl Pusher {
             }
             Ok(_) | Err(_) => None,
         };
+        if !matches!(progress, Ok(PushProgress::Done(_) | PushProgress::Running)) {
+            push.ends_unsettled(&self.context);
+        }
         let end = match progress {
             Ok(PushProgress::Done(mut end)) => {
                 if Lane::LARGE.contains(&lane) {
@@ -119,9 +123,10 @@ impl Pusher {
         now: Duration,
     ) -> Result<(), JournalError> {
         let (why, guarded) = (work.why().cloned(), work.guarded());
-        let pushing = self.jobs.pushing();
+        let beside =
+            Pushing { any: self.jobs.pushing(), everything: self.jobs.pushes_everything() };
         let approved = self.state.reconcile().approved();
-        match work.advance(&mut self.context, pushing, approved, now) {
+        match work.advance(&mut self.context, beside, approved, now) {
             Ok((Some(work), progress)) => {
                 let rows = matches!(progress, CompareProgress::Rows);
                 self.comparison_continues(Busy { work, slot }, rows)
@@ -146,9 +151,10 @@ impl Pusher {
 
     fn advance_spool(&mut self, work: Compare, now: Duration) -> Result<(), JournalError> {
         let (why, guarded) = (work.why().cloned(), work.guarded());
-        let pushing = self.jobs.pushing();
+        let beside =
+            Pushing { any: self.jobs.pushing(), everything: self.jobs.pushes_everything() };
         let approved = self.state.reconcile().approved();
-        let end = match work.advance(&mut self.context, pushing, approved, now) {
+        let end = match work.advance(&mut self.context, beside, approved, now) {
             Ok((Some(work), progress)) => {
                 if matches!(progress, CompareProgress::Rows) {
                     self.rows(work.found)?;

@@ -1,31 +1,36 @@
 //! What all jobs of a pusher share: the journal, the filter, the remote, the verified root.
 
+mod rsyncs;
+mod standby;
+
+pub use rsyncs::Sent;
+
 use super::coarse_times;
 use super::fail_log;
 use super::job_error::JobError;
 use super::master::Master;
-use super::plan::{self, Limits, Lstat, Marked};
+use super::plan::{self, Limits, Marked};
 use super::remote_state::RemoteState;
+use super::root_lstat::RootLstat;
+use super::sent_times::SentTimes;
 use super::standby::Standby;
 use super::supervisor_link::SupervisorLink;
 use crate::config::check::login_hint;
 use crate::config::probe::{Machine, Probe};
-use crate::figures;
 use crate::filter::Filter;
 use crate::journal::{Journal, JournalError, Owed, RootCheck};
-use crate::message::{FromPusher, PusherStart, StandbyStatus};
+use crate::message::{FromPusher, PusherStart};
 use crate::path::{RelPath, fail_log_part};
-use crate::rsync::argv::{self, Form, Options, rules_prefix};
+use crate::rsync::argv;
 use crate::rsync::charset::Charsets;
 use crate::rsync::complaint::{self, Complaint};
 use crate::rsync::excluded::{self, Known, Shown};
-use crate::rsync::exit_status::{Judgement, Verdict, login_failed, verdict};
+use crate::rsync::exit_status::{Judgement, Verdict, login_failed};
 use crate::rsync::itemize::{Change, ChangeKind};
 use crate::rsync::params::{self, OwnFilters};
 use crate::rsync::peer::{Peer, Target};
-use crate::rsync::trash;
 use crate::rsync::{refused, ssh};
-use crate::rsync_run::dry_run::DryRun;
+use crate::rsync_run::dry_run::Compared;
 use crate::rsync_run::patience::Patience;
 use crate::rsync_run::run::{Finished, Run, shortened};
 use crate::stat::{Exited, Kind, Stat};
@@ -33,23 +38,19 @@ use crate::sys::clock;
 use crate::sys::files::{Root, boot_id};
 use crate::sys::log::Seldom;
 use crate::sys::port::PortTry;
-use crate::sys::process::{self, Ahead, Rsync};
+use crate::sys::process;
 use slog::{Logger, debug, info, warn};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
-use tempfile::NamedTempFile;
 
 /// The remote end of an rsync that has exited locally exits within this time.
 pub const LINGER_MOST: Duration = Duration::from_secs(2);
 
-/// The largest number of excluded directories that a comparison gets as rules.
-const EXCLUDED_MOST: usize = 10_000;
 /// The largest number of names that cannot be converted that are remembered.
 const UNCONVERTIBLE_MOST: usize = 10_000;
 
@@ -63,17 +64,6 @@ pub enum Purpose {
     Sparse,
     /// It compares, possibly by content.
     Compare,
-}
-
-/// What a command line gets in addition to its form.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Extra<'r> {
-    /// Rules that exclude names.
-    rules: &'r [u8],
-    /// The purpose of the rsync.
-    purpose: Purpose,
-    /// Times that differ by at most this number of seconds are equal.
-    window: Option<i32>,
 }
 
 /// What the jobs share.
@@ -98,6 +88,8 @@ pub struct Context {
     pub supervisor: SupervisorLink,
     /// An rsync that waits for the next push.
     standby: RefCell<Standby>,
+    /// The files that were pushed soon after they were written.
+    pub sent_times: RefCell<SentTimes>,
     /// The CPU time that was reported so far: of this process, and of its rsyncs.
     cost_seen: Cell<(Duration, Duration)>,
     /// The logger.
@@ -118,6 +110,8 @@ pub struct Context {
     excluded: RefCell<Known>,
     /// The remote refuses the option that keeps files sparse.
     refuses_sparse: Cell<bool>,
+    /// The remote gives moved files new names.
+    renames: Cell<bool>,
     /// The window within which the remote's times are equal, if they are coarse.
     window: Option<i32>,
     /// A first copy has shown whether the remote's times are coarse.
@@ -158,6 +152,7 @@ impl Context {
             master,
             supervisor,
             standby,
+            sent_times: RefCell::new(SentTimes::new(i64::MIN)),
             cost_seen: Cell::default(),
             log,
             root_check,
@@ -168,6 +163,7 @@ impl Context {
             served: Duration::ZERO,
             excluded: RefCell::default(),
             refuses_sparse: Cell::new(false),
+            renames: Cell::new(true),
             window: None,
             times_known: Cell::new(false),
             charsets,
@@ -251,6 +247,12 @@ impl Context {
         let there = |path: &RelPath| RelPath::new(charsets.there(path.as_bytes())?);
         let converted: Option<Vec<RelPath>> = names.iter().map(there).collect();
         Some([argv::above_rules(names), argv::risk_rules(&converted?, &[])].concat())
+    }
+
+    /// lstat below an open root.
+    pub fn lstat_below<'a>(&'a self, root: &'a Root) -> Result<RootLstat<'a>, JournalError> {
+        let (mounts, silent) = (self.journal.mounts()?, self.journal.silent_mounts()?);
+        Ok(RootLstat::new(root, mounts, silent, &self.supervisor))
     }
 
     /// Opens the root and checks that it is the one whose changes are in the journal (rule 6). In an unmounted or
@@ -342,24 +344,54 @@ impl Context {
         }
         // Without the root, or with another one, everything would look deleted.
         let root = self.open_root().ok();
-        let (mounts, silent) = (self.journal.mounts()?, self.journal.silent_mounts()?);
-        let files = root
-            .as_ref()
-            .map(|root| RootLstat::new(root, mounts.clone(), silent.clone(), &self.supervisor));
+        let files = root.as_ref().map(|root| self.lstat_below(root)).transpose()?;
         let limits = Limits {
             large: u64::MAX,
             batch_bytes: u64::MAX,
             hard_links: false,
             delete: self.delete(),
+            renames: false,
+            whole: false,
             one_device: root.as_ref().and_then(|root| self.one_device(root)),
         };
         let excluded = |path: &RelPath, is_dir: bool| self.filter.excludes(path, is_dir);
         let plan = |owed: &Owed| {
             let (path, scope, events) = (owed.path.clone(), owed.scope, owed.events);
-            Some(plan::plan([Marked { path, scope, events }], files.as_ref()?, limits, excluded))
+            Some(plan::plan(
+                [Marked { path, scope, events, origin: None }],
+                files.as_ref()?,
+                limits,
+                excluded,
+            ))
         };
         let rows = owed.into_iter().map(|owed| fail_log::Row { plan: plan(&owed), owed });
         Ok((rows.collect(), root.as_ref().map(|root| root.stat.ino)))
+    }
+
+    /// The replicated names that the slave's own `exclude` refuses, from the complaints of a dry run.
+    pub fn refused_names(&self, stderr: &[u8]) -> Vec<RelPath> {
+        let sub = argv::place_there(&self.start.remote.peer);
+        let mut names = complaint::refused(stderr, &self.real_root, sub);
+        let excludes = |path: &RelPath| {
+            excluded::topmost(path, true, |p, dir| self.filter.excludes(p, dir)).is_some()
+        };
+        names.retain(|path| !path.is_root() && !excludes(path));
+        names
+    }
+
+    /// rsync's message on what could not be compared, or on a name that the slave refuses and that is not shown as
+    /// failing.
+    pub fn incomplete(&self, compared: &Compared) -> Result<Option<String>, JournalError> {
+        if let Some(message) = compared.incomplete() {
+            return Ok(Some(message.to_owned()));
+        }
+        for path in self.refused_names(compared.stderr()) {
+            self.supervisor.beat();
+            if !self.journal.is_failing(&self.name, &path)? {
+                return Ok(Some(compared.judgement().message.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// The complaints in rsync's output.
@@ -388,79 +420,11 @@ impl Context {
         Ok(finished)
     }
 
-    /// The remote has no room for another connection. True when a standby may be the reason, this one's or that of
-    /// another pusher: all of those let go.
-    fn is_short_of_connections(&self) -> bool {
-        let news = self.standby.borrow_mut().is_short(clock::boot());
-        if news {
-            self.supervisor.send(&FromPusher::ShortOfConnections);
-        }
-        news
-    }
-
-    /// Another pusher found the remote's host short of connections.
-    pub fn drop_standby(&self) {
-        self.standby.borrow_mut().is_short(clock::boot());
-    }
-
-    /// True while a standby waits for the next push.
-    pub fn has_standby(&self) -> bool {
-        self.standby.borrow().is_ready()
-    }
-
     /// The CPU time since the last call: of this process, and of its rsyncs.
     pub fn take_cost(&self) -> (Duration, Duration) {
         let (own, rsyncs) = process::cpu_times();
         let (own_before, rsyncs_before) = self.cost_seen.replace((own, rsyncs));
         (own.saturating_sub(own_before), rsyncs.saturating_sub(rsyncs_before))
-    }
-
-    /// When [`Context::keep_standby`] has something to do.
-    pub fn standby_next_at(&self, now: Duration) -> Option<Duration> {
-        self.standby.borrow().next_at(now)
-    }
-
-    /// A push begins.
-    pub fn push_begins(&self, now: Duration) {
-        self.standby.borrow_mut().push_begins(now);
-    }
-
-    /// What `status` shows of the standby.
-    pub fn standby_status(&self, now: Duration) -> StandbyStatus {
-        self.standby.borrow().status(now)
-    }
-
-    /// Starts a standby when one is wanted, and lets one go that is not. `allowed`: nothing stands against it.
-    pub fn keep_standby(&self, allowed: bool, now: Duration) {
-        let mut standby = self.standby.borrow_mut();
-        // What a push of this remote keeps in the trash has the time of that push.
-        if !allowed || self.start.remote.trash_keep_ms.is_some() {
-            standby.let_go();
-            return;
-        }
-        if let Some((exited, complaints)) = standby.tend(now)
-            && verdict(exited, &complaints).connection_limited()
-        {
-            drop(standby);
-            self.is_short_of_connections();
-            return;
-        }
-        let Some((form, options)) = standby.next(now) else { return };
-        let Ok(root) = self.open_root() else { return };
-        let argv = self.command(&form, options, &Extra::default(), None);
-        let directory = root.proc_path();
-        let (unset, scratch) = (argv::ENV_REMOVE, &self.start.state_dir);
-        match Ahead::start(&argv, argv::ENV, unset, &directory, scratch) {
-            Ok(ahead) => {
-                debug!(self.log, "standby"; "pid" => ahead.pid());
-                // The first file system is not unmounted while anything runs.
-                let first = fs::metadata("/").map_or(root.stat.dev, |first| first.dev());
-                let may_unmount = root.stat.dev != first;
-                standby.take_over(ahead, argv, root, may_unmount, now);
-            }
-            // The next push meets the same, and says so.
-            Err(_) => standby.failed(now),
-        }
     }
 
     /// True when something may be excluded: what is below a name is looked at before it goes.
@@ -479,53 +443,18 @@ impl Context {
         judgement.connection_limited() && now < self.served + LINGER_MOST
     }
 
-    /// A name for a trash directory that no other rsync of this process has used: two versions of a file must not go
-    /// into the same directory.
-    fn stamp(&self) -> String {
-        let us = (clock::wall_ns() / 1_000).max(self.stamped_us.get() + 1);
-        self.stamped_us.set(us);
-        trash::stamp(&figures::utc(us.div_euclid(1_000)), us)
+    /// True if the remote may be asked to give what it has new names.
+    pub fn may_rename(&self) -> bool {
+        let (start, peer) = (&self.start, &self.start.remote.peer);
+        // The trash would not get what such a name replaces.
+        let keeps = start.remote.trash_keep_ms.is_some();
+        self.delete() && !keeps && self.renames.get() && params::let_rename(&peer.params)
     }
 
-    /// Starts one rsync in the open root.
-    pub fn rsync(
-        &self,
-        root: &Root,
-        form: &Form,
-        options: Options,
-        list: &[u8],
-    ) -> Result<Rsync, JobError> {
-        // A dry run below absent names must see excluded names on the remote. So only those that the remote cannot
-        // enter are excluded.
-        let known = self.excluded.borrow();
-        let rules = argv::leave_out_rules(&[], [], known.shown(Shown::Complained), self.charsets);
-        drop(known);
-        let rules = if *form == Form::Root { Vec::new() } else { rules };
-        self.start_rsync(
-            root,
-            form,
-            options,
-            list,
-            Extra { rules: &rules, ..self.extra(form, options) },
-        )
-    }
-
-    /// Starts an rsync that sends these files in the open root. Sparse files stay sparse, if the remote allows it.
-    pub fn send<'a>(
-        &self,
-        root: &Root,
-        form: &Form,
-        options: Options,
-        list: &[u8],
-        paths: impl IntoIterator<Item = &'a RelPath>,
-    ) -> Result<Rsync, JobError> {
-        let able = !options.dry
-            && !self.refuses_sparse.get()
-            && params::leaves_sparse_open(&self.start.remote.peer.params);
-        let mut paths = paths.into_iter();
-        let sparse = able && paths.any(|path| root.lstat(path).is_ok_and(|stat| stat.sparse));
-        let purpose = if sparse { Purpose::Sparse } else { Purpose::Plain };
-        self.start_rsync(root, form, options, list, Extra { purpose, ..self.extra(form, options) })
+    /// The remote refused to give new names, or could not be asked. It is not asked again.
+    pub fn cannot_rename(&self, message: &str) {
+        debug!(self.log, "moved files are sent"; "why" => message);
+        self.renames.set(false);
     }
 
     /// Reads the window of the remote's times from the journal.
@@ -573,73 +502,11 @@ impl Context {
         (!set).then_some(self.window.unwrap_or(coarse_times::EXACT))
     }
 
-    /// Starts that check.
-    pub fn check_times(
-        &self,
-        root: &Root,
-        options: Options,
-        list: &[u8],
-        window: i32,
-    ) -> Result<Rsync, JobError> {
-        let extra = Extra { window: Some(window), ..Extra::default() };
-        self.start_rsync(root, &Form::Send, options, list, extra)
-    }
-
     /// True if the remote has just refused the option that keeps files sparse. The option is not used again.
     pub fn refused_sparse(&self, finished: &Finished) -> bool {
         matches!(finished.judgement.verdict, Verdict::Configuration | Verdict::Refused(_))
             && argv::refuses_sparse(&finished.stderr)
             && !self.refuses_sparse.replace(true)
-    }
-
-    /// Starts a dry run that compares directories, in the open root. It enters no excluded directory on either side.
-    /// Also returns the local names that it leaves out because they cannot be converted.
-    pub fn compare(
-        &self,
-        root: &Root,
-        form: &Form,
-        options: Options,
-        list: &[u8],
-    ) -> Result<(Rsync, Vec<RelPath>), JobError> {
-        if let Some(why) = self.cannot_compare(&argv::listed(form, list))? {
-            return Err(JobError::System(why));
-        }
-        let patterns = self.filter.patterns().with(self.converts());
-        let here = match patterns.others {
-            true => root.excluded_below(
-                argv::listed(form, list),
-                *form != Form::Children,
-                EXCLUDED_MOST,
-                |path| self.filter.excludes(path, true),
-                || self.supervisor.beat(),
-            ),
-            false => Vec::new(),
-        };
-        let known = self.excluded.borrow();
-        let there = known.shown(Shown::Listed);
-        let unconvertible = match self.converts() {
-            true => root.names_below(
-                argv::listed(form, list),
-                *form != Form::Children,
-                |path| !self.can_convert(path) && !self.filter.excludes(path, true),
-                |path| !self.filter.excludes(path, true),
-                || self.supervisor.beat(),
-            ),
-            false => Vec::new(),
-        };
-        let left_out = there.chain(&unconvertible);
-        let rules = argv::leave_out_rules(&patterns.exact, &here, left_out, self.charsets);
-        drop(known);
-        let extra = Extra { rules: &rules, purpose: Purpose::Compare, ..self.extra(form, options) };
-        Ok((self.start_rsync(root, form, options, list, extra)?, unconvertible))
-    }
-
-    /// Why no rsync may read these directories now: it would read a mount point whose file system does not answer, even
-    /// an excluded one.
-    pub fn cannot_compare(&self, directories: &[RelPath]) -> Result<Option<String>, JobError> {
-        let silent = self.journal.silent_mounts()?;
-        let reads = |m: &&RelPath| directories.iter().any(|dir| m.is_within(dir));
-        Ok(silent.iter().find(reads).map(|m| format!("{m}: the file system there does not answer")))
     }
 
     /// Learns an excluded path that the remote has from a line of a dry run.
@@ -719,31 +586,6 @@ impl Context {
         known.shown(Shown::Complained).filter(below).map(|path| (path.clone(), true)).collect()
     }
 
-    /// What every rsync of this form gets in addition to its arguments.
-    fn extra(&self, form: &Form, options: Options) -> Extra<'static> {
-        let set = params::modify_window(&self.start.remote.peer.params).is_some();
-        let window = self.window.filter(|_| argv::is_dry(form, options) && !set);
-        Extra { window, ..Extra::default() }
-    }
-
-    /// A file with rules for an rsync.
-    pub fn rules_file(&self, rules: &[u8]) -> Result<NamedTempFile, JobError> {
-        let directory = &self.start.state_dir;
-        let write = || {
-            let mut file = NamedTempFile::with_prefix_in(rules_prefix(&self.name), directory)?;
-            file.write_all(rules)?;
-            Ok(file)
-        };
-        write().map_err(|e: io::Error| {
-            JobError::System(format!("{}: cannot write a rules file: {e}", directory.display()))
-        })
-    }
-
-    /// A comparison that was just started in `root`.
-    pub fn dry_run(&self, rsync: Rsync, root: Root, now: Duration) -> DryRun {
-        DryRun::new(rsync, root, self.start.remote.peer.timeout_s, self.patience, now)
-    }
-
     /// The number of entries that the remote has, if known.
     pub fn entries(&self) -> Option<u64> {
         self.remote_state.entries.and_then(|n| u64::try_from(n).ok())
@@ -753,128 +595,9 @@ impl Context {
     pub(super) fn peer(&self) -> &Peer {
         self.master.peer().unwrap_or(&self.start.remote.peer)
     }
-
-    fn start_rsync(
-        &self,
-        root: &Root,
-        form: &Form,
-        options: Options,
-        list: &[u8],
-        extra: Extra<'_>,
-    ) -> Result<Rsync, JobError> {
-        let scratch: &Path = &self.start.state_dir;
-        let rules = match extra.rules {
-            [] => None,
-            rules => Some(self.rules_file(rules)?),
-        };
-        let argv = self.command(form, options, &extra, rules.as_ref().map(NamedTempFile::path));
-        let mut standby = self.standby.borrow_mut();
-        if rules.is_none() && extra == Extra::default() && argv::can_wait(form, options) {
-            standby.needed(form, options, &argv);
-        }
-        let fed = standby.feed(&argv, root, list);
-        drop(standby);
-        debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len(),
-            "standby" => fed.is_some());
-        if let Some(rsync) = fed {
-            return Ok(rsync);
-        }
-        Rsync::start(&argv, argv::ENV, argv::ENV_REMOVE, &root.proc_path(), list, scratch)
-            .map(|rsync| rsync.reading(rules))
-            .map_err(|e| JobError::System(format!("{}: {e}", self.start.remote.peer.rsync_program)))
-    }
-}
-
-impl Context {
-    /// The command line of an rsync that reads `rules`.
-    fn command(
-        &self,
-        form: &Form,
-        options: Options,
-        extra: &Extra<'_>,
-        rules: Option<&Path>,
-    ) -> Vec<OsString> {
-        let mut argv = argv::argv(self.peer(), form, options);
-        if self.start.remote.trash_keep_ms.is_some() && trash::is_needed(form, options) {
-            trash::keep(&mut argv, &self.stamp());
-        }
-        if let Some(rules) = rules {
-            argv::leave_out(&mut argv, rules);
-        }
-        if extra.purpose == Purpose::Sparse {
-            argv::sparse(&mut argv);
-        }
-        if let Some(window) = extra.window {
-            argv::within(&mut argv, window);
-        }
-        self.leave_out_refused(&mut argv, extra.purpose);
-        argv
-    }
 }
 
 /// The error for an rsync that cannot be polled, or whose output cannot be read.
 pub fn broken(error: io::Error) -> JobError {
     JobError::System(format!("rsync: {error}"))
-}
-
-/// lstat below an open root. It fails below a mount point that is not mounted, so that nothing there looks deleted. It
-/// also fails for missing directories above, because deleting them would delete everything below.
-pub struct RootLstat<'a> {
-    root: &'a Root,
-    supervisor: &'a SupervisorLink,
-    /// The recorded mount points at which nothing is mounted now.
-    pub unmounted: Vec<RelPath>,
-}
-
-/// The error below a mount point that is not mounted. It never means a deletion.
-const ENODEV: i32 = 19;
-const EIO: i32 = 5;
-
-impl<'a> RootLstat<'a> {
-    /// Looks below `root`. `mounts` are the recorded mount points; `silent` ones must not be touched. Each lstat may
-    /// take long, and sends a heartbeat.
-    pub fn new(
-        root: &'a Root,
-        mounts: Vec<RelPath>,
-        silent: Vec<RelPath>,
-        supervisor: &'a SupervisorLink,
-    ) -> Self {
-        let touched = |m: &RelPath| !silent.iter().any(|silent| m.is_within(silent));
-        let mounts = mounts.into_iter().filter(touched);
-        let mut unmounted: Vec<RelPath> = mounts.filter(|m| !root.is_mounted(m)).collect();
-        unmounted.extend(silent.iter().cloned());
-        Self { root, supervisor, unmounted }
-    }
-}
-
-impl Lstat for RootLstat<'_> {
-    fn lstat(&self, path: &RelPath) -> Result<Stat, i32> {
-        self.supervisor.beat();
-        if self.unmounted.iter().any(|mount| path.is_within(mount)) {
-            return Err(ENODEV);
-        }
-        let stat = self.root.lstat(path);
-        let dir = stat.as_ref().is_ok_and(|stat| stat.kind == Kind::Dir);
-        if !dir && self.unmounted.iter().any(|mount| mount.is_within(path)) {
-            return Err(ENODEV);
-        }
-        stat.map_err(|e: io::Error| e.raw_os_error().unwrap_or(EIO))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::supervisor_link::tests::{heard, supervisor};
-    use super::*;
-
-    #[test]
-    fn every_lstat_sends_a_heartbeat_if_one_is_due() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("a"), "x").unwrap();
-        let root = Root::open(dir.path()).unwrap();
-        let (supervisor, mut end) = supervisor();
-        let files = RootLstat::new(&root, vec![], vec![], &supervisor);
-        assert!(files.lstat(&RelPath::new("a").unwrap()).is_ok());
-        assert_eq!(heard(&mut end), 1);
-    }
 }

@@ -106,6 +106,11 @@ pub fn holds(max: MaxDelete, losses: Losses) -> bool {
     }
 }
 
+/// True if the number of entries of the remote may decide whether these deletions are held.
+pub fn depends_on_entries(max: MaxDelete, deletions: u64) -> bool {
+    max == MaxDelete::Half && deletions > ALWAYS_ALLOWED
+}
+
 /// True if the operator has approved at least this number of deletions. Later ones are not approved.
 pub fn is_approved(approved: Option<u64>, deletions: u64) -> bool {
     approved.is_some_and(|most| deletions <= most)

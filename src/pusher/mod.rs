@@ -1,11 +1,12 @@
 //! The pusher: makes one remote equal to one localpath, one rsync after another.
 //!
 //! The pure part: [`state`] is the machine, events in and actions out; [`scheduler`] says which job starts next. They
-//! build on [`phase`] (whether the pusher may work), [`health`] (when a remote is retried), [`reach`] (whether the port of one in trouble answers), [`doubt`] (whether a remote
-//! may have lost data), [`reconcile`] (when a reconcile runs, and its progress), [`pending`] (what waits in the
-//! journal), [`in_flight`] (the running jobs) and [`slot`]. [`plan`] turns marks into the list that [`crate::rsync`]
-//! sends, [`batch`] accounts for every path of a batch, [`partial_stats`] counts what a failed push did, [`guard`]
-//! decides when a comparison must wait for the operator.
+//! build on [`phase`] (whether the pusher may work), [`health`] (when a remote is retried), [`reach`] (whether the port
+//! of one in trouble answers), [`doubt`] (whether a remote may have lost data), [`reconcile`] (when a reconcile runs, and
+//! its progress), [`pending`] (what waits in the journal), [`in_flight`] (the running jobs) and [`slot`]. [`plan`] turns
+//! marks into the list that [`crate::rsync`] sends, [`sent_times`] remembers which files may be written again unseen,
+//! [`batch`] accounts for every path of a batch, [`partial_stats`] counts what a failed push did, [`guard`] decides when
+//! a comparison must wait for the operator.
 //!
 //! The shell: `run` is the process, whose loop reads, steps and sleeps. `prepare` runs before it, `act` carries out
 //! actions, and `completion` turns the results of the `jobs` into events. Each job has at most one rsync at a time: a
@@ -16,6 +17,8 @@
 //! `waiters` tells `syncsup wait` what is settled. `acknowledged` looks for data that a remote may have lost when
 //! [`doubt`] sees a sign. Over ssh all jobs share one connection, the `master`. The `standby` is an rsync that waits for
 //! the next push; [`pace`] limits what pushes through it cost.
+//!
+//! A test, `simulation`, runs all of this in one thread over a modelled rsync.
 
 pub(crate) mod batch;
 pub(crate) mod coarse_times;
@@ -29,11 +32,12 @@ pub(crate) mod pace;
 pub(crate) mod partial_stats;
 pub(crate) mod pending;
 pub(crate) mod phase;
-pub(crate) mod plan;
+pub mod plan;
 pub(crate) mod reach;
 pub(crate) mod reconcile;
 pub(crate) mod remote_state;
 pub(crate) mod scheduler;
+pub(crate) mod sent_times;
 pub(crate) mod slot;
 pub(crate) mod state;
 pub(crate) mod whole;
@@ -48,10 +52,15 @@ mod lane;
 mod master;
 mod prepare;
 mod report;
+mod root_lstat;
 mod run;
+#[cfg(test)]
+#[path = "simulation/tests.rs"]
+mod simulation;
 mod standby;
 mod status;
 mod supervisor_link;
+mod trees;
 mod waiters;
 mod walk;
 

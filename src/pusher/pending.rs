@@ -1,10 +1,13 @@
 //! The work that the journal has for this remote, as last read, and when it is read again. Pure: the time is given.
 
-use crate::journal::Work;
+use crate::journal::{MarksWaiting, Work};
 use std::time::Duration;
 
 /// The longest interval between two reads of the journal, even without a wake.
 const READ_EVERY: Duration = Duration::from_secs(60);
+/// Attributes of directories wait for names for this long. A rename, a deletion, or an rsync from above sets them right
+/// before or after a name in them changes.
+const COMPANY_WAIT: Duration = Duration::from_millis(20);
 /// The interval at which a journal that cannot be used is retried.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -52,13 +55,23 @@ impl Pending {
         self.stale || now.saturating_sub(self.read_at) >= READ_EVERY
     }
 
-    /// The journal was read. The marks of an idle pusher gather for `delay`. Returns true if the work has changed.
+    /// The journal was read. The marks of an idle pusher gather for `delay`. Attributes of directories wait for names in
+    /// any case. Returns true if the work has changed.
     pub fn was_read(&mut self, work: Work, idle: bool, delay: Duration, now: Duration) -> bool {
         let before = std::mem::replace(&mut self.work, work);
         (self.stale, self.read_at) = (false, now);
-        let idle = idle && !before.marks && !before.due;
-        if self.work.marks && idle && self.gather_until.is_none() {
-            self.gather_until = Some(now + delay);
+        match (before.marks, self.work.marks) {
+            (_, MarksWaiting::None) => self.gather_until = None,
+            (_, MarksWaiting::DirAttributes) => {
+                self.gather_until.get_or_insert(now + delay.max(COMPANY_WAIT));
+            }
+            (MarksWaiting::None, MarksWaiting::Names) if idle && !before.due => {
+                self.gather_until.get_or_insert(now + delay);
+            }
+            (MarksWaiting::DirAttributes, MarksWaiting::Names) => {
+                self.gather_until = self.gather_until.map(|until| until.min(now + delay));
+            }
+            (MarksWaiting::None | MarksWaiting::Names, MarksWaiting::Names) => {}
         }
         self.work != before
     }
@@ -113,7 +126,7 @@ mod tests {
 
     #[test]
     fn marks_gather_only_if_the_pusher_was_idle() {
-        let marks = Work { marks: true, ..Work::default() };
+        let marks = Work { marks: MarksWaiting::Names, ..Work::default() };
         let mut pending = Pending::default();
         assert!(pending.wants_read(MS) && pending.was_read(marks, true, 3 * MS, MS));
         assert!(!pending.has_gathered(3 * MS) && pending.has_gathered(4 * MS));
@@ -126,6 +139,22 @@ mod tests {
         pending.was_read(Work::default(), true, 3 * MS, 6 * MS);
         pending.was_read(marks, false, 3 * MS, 7 * MS);
         assert!(pending.has_gathered(7 * MS), "a push is in flight");
+    }
+
+    #[test]
+    fn attributes_of_directories_wait_for_names() {
+        let attributes = Work { marks: MarksWaiting::DirAttributes, ..Work::default() };
+        let names = Work { marks: MarksWaiting::Names, ..Work::default() };
+        for before in [Work::default(), names] {
+            let mut pending = Pending::default();
+            pending.was_read(before, false, 3 * MS, MS);
+            pending.was_read(attributes, false, 3 * MS, 2 * MS);
+            assert_eq!(pending.gathers_until(), Some(22 * MS));
+            pending.was_read(attributes, true, 3 * MS, 3 * MS);
+            assert_eq!(pending.gathers_until(), Some(22 * MS));
+            pending.was_read(names, true, 3 * MS, 5 * MS);
+            assert_eq!(pending.gathers_until(), Some(8 * MS), "a name ends it");
+        }
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Marked {
     pub scope: Scope,
     /// What happened.
     pub events: Events,
+    /// The path it was moved from, if that is known.
+    pub origin: Option<RelPath>,
 }
 
 /// lstat below the root of a localpath.
@@ -45,6 +47,10 @@ pub struct Limits {
     pub hard_links: bool,
     /// Deletions are allowed.
     pub delete: bool,
+    /// The remote can give its files new names.
+    pub renames: bool,
+    /// Directories can be pushed whole.
+    pub whole: bool,
     /// The device of the root, if no other file system is replicated (`-x`).
     pub one_device: Option<u64>,
 }
@@ -67,14 +73,26 @@ pub struct Absent {
     pub may_be_dir: bool,
 }
 
+/// A file or directory that was moved. The remote has it under its old name, which is gone here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renamed {
+    /// The old name.
+    pub from: RelPath,
+    /// The name now.
+    pub to: RelPath,
+}
+
 /// The plan of a batch. No path is in two of `present`, `checksum`, `large`, `rest`, `absent`
 /// and `failed`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Entries that exist.
     pub present: Vec<RelPath>,
+    /// The bytes of the regular files in `present`.
+    pub present_bytes: u64,
     /// Regular files whose size and mtime prove nothing: the mtime was set (it is over 2 s away from the ctime), so the
-    /// remote's file may have the same size and mtime but other content. They get their own run with `--checksum`.
+    /// remote's file may have the same size and mtime but other content. They are compared by
+    /// content (`--checksum`).
     pub checksum: Vec<RelPath>,
     /// Every regular file of `present`, `checksum`, `large` and `rest`, with its mtime when it was planned.
     pub regular: BTreeMap<RelPath, i64>,
@@ -88,8 +106,12 @@ pub struct Plan {
     pub children: Vec<RelPath>,
     /// Directories whose whole trees must be compared by a dry run. None is below another.
     pub tree: Vec<RelPath>,
+    /// Directories that are pushed with everything below them. The remote lacked them.
+    pub whole: Vec<RelPath>,
     /// Paths whose lstat failed, and the errno.
     pub failed: Vec<(RelPath, i32)>,
+    /// What the remote need not be sent again. Each `to` is in one of the other lists, too.
+    pub renamed: Vec<Renamed>,
     /// A marked path -> the prefix that is listed in its place.
     pub replaced: BTreeMap<RelPath, RelPath>,
     /// Marked paths that are excluded, or gone without a mark of a deletion. They are settled without a push.
@@ -122,6 +144,25 @@ impl Plan {
         self.failed.extend(failed);
     }
 
+    /// Compares by content, too, the files of [`Plan::present`] for which this is true of the path and its mtime.
+    pub fn compare_by_content(&mut self, which: impl Fn(&RelPath, i64) -> bool) {
+        let regular = &self.regular;
+        let chosen = |path: &RelPath| regular.get(path).is_some_and(|mtime| which(path, *mtime));
+        let (chosen, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.present).into_iter().partition(chosen);
+        self.present = rest;
+        if !chosen.is_empty() {
+            self.checksum.extend(chosen);
+            self.checksum.sort_unstable();
+        }
+    }
+
+    /// The regular files that are sent now, with their mtimes.
+    pub fn sent(&self) -> impl Iterator<Item = (&RelPath, i64)> {
+        let sent = self.present.iter().chain(&self.checksum);
+        sent.filter_map(|path| Some((path, *self.regular.get(path)?)))
+    }
+
     /// Removes and returns the existing paths for which `goes` is true.
     pub fn leave_out(&mut self, goes: impl Fn(&RelPath) -> bool) -> Vec<RelPath> {
         let mut out = Vec::new();
@@ -146,6 +187,10 @@ const ENOTDIR: i32 = 20;
 const SECOND: i64 = 1_000_000_000;
 /// A fresh mtime may be this much older than the ctime, because of coarse file system clocks and slow writers.
 const FRESH: i64 = 2 * SECOND;
+/// Sending a smaller file costs no more than renaming it on the remote.
+const RENAMED_LEAST: u64 = 64 << 10;
+/// The largest number of moves of one path that are followed.
+const RENAMES_MOST: usize = 16;
 /// The longest tick of the clock that stamps files (100 Hz).
 const TICK: i64 = SECOND / 100;
 
@@ -158,7 +203,11 @@ pub fn plan(
     excluded: impl Fn(&RelPath, bool) -> bool,
 ) -> Plan {
     let mut merged: BTreeMap<RelPath, (Scope, Events)> = BTreeMap::new();
+    let mut origins = BTreeMap::new();
     for row in rows {
+        if let Some(origin) = row.origin.filter(|_| limits.renames) {
+            origins.insert(row.path.clone(), origin);
+        }
         let entry = merged.entry(row.path).or_insert((Scope::Entry, Events::default()));
         entry.0 = entry.0.max(row.scope);
         entry.1 |= row.events;
@@ -168,8 +217,11 @@ pub fn plan(
         limits,
         out: Sets::default(),
     };
-    for (path, (scope, events)) in merged {
-        sorter.sort(path, scope, events);
+    for (path, (scope, events)) in &merged {
+        sorter.sort(path.clone(), *scope, *events);
+    }
+    for (to, origin) in &origins {
+        sorter.rename(to, origin, &origins, &merged);
     }
     sorter.out.into_plan()
 }
@@ -225,6 +277,10 @@ impl<L: Lstat, F: Fn(&RelPath, bool) -> bool> Places<'_, L, F> {
         };
         self.known.insert(path.clone(), place.clone());
         place
+    }
+
+    fn is_excluded(&self, path: &RelPath) -> bool {
+        (self.excluded)(path, false) || (self.excluded)(path, true)
     }
 
     fn look_up(&self, path: &RelPath) -> Place {
@@ -289,6 +345,22 @@ fn uncovered(mut paths: Vec<RelPath>) -> Vec<RelPath> {
     paths
 }
 
+/// True for a directory that a portion pushes whole. It is compared if an earlier push of it failed, or if a push that
+/// was not seen to end may still be running.
+///
+/// A push of everything is as cheap as the comparison, and the comparison follows.
+fn is_whole(path: &RelPath, events: Events) -> bool {
+    let seen = path.is_root() || !events.contains(Events::AGAIN);
+    seen && events.contains(Events::WHOLE | Events::BULK)
+}
+
+/// True if these events say nothing of content: rsync itself found the difference, or only attributes changed.
+pub fn spares_content(events: Events) -> bool {
+    let harmless = Events::ATTRIB | Events::RECONCILE;
+    let bookkeeping = Events::DIR | Events::AGAIN | Events::ECHO | Events::LARGE | Events::BULK;
+    events.intersects(harmless) && events.difference(harmless | bookkeeping).is_empty()
+}
+
 /// True if the mtime of a file was set after it was planned with the mtime `planned`. The file may have been pushed by
 /// size and mtime, which prove nothing any more.
 pub fn set_meanwhile(planned: i64, now: &Stat) -> bool {
@@ -306,6 +378,9 @@ impl<L: Lstat, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
         let plan = &mut self.out.plan;
         match self.places.get(&path) {
             Place::Dir => match scope {
+                Scope::Tree if self.limits.whole && is_whole(&path, events) => {
+                    plan.whole.push(path)
+                }
                 Scope::Tree => plan.tree.push(path),
                 Scope::Children => plan.children.push(path),
                 Scope::Entry if path.is_root() => plan.root = true,
@@ -340,11 +415,7 @@ impl<L: Lstat, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
         if stat.kind == Kind::File {
             self.out.plan.regular.insert(path.clone(), stat.mtime_ns);
         }
-        // In a reconcile rsync itself found the difference, and a change of attributes does not touch the content.
-        let harmless = Events::ATTRIB | Events::RECONCILE;
-        let bookkeeping = Events::DIR | Events::AGAIN | Events::ECHO | Events::LARGE;
-        let proven =
-            events.intersects(harmless) && events.difference(harmless | bookkeeping).is_empty();
+        let proven = spares_content(events);
         if events.contains(Events::DIR) {
             self.out.plan.in_the_way.insert(path.clone());
         }
@@ -365,7 +436,58 @@ impl<L: Lstat, F: Fn(&RelPath, bool) -> bool> Sorter<'_, L, F> {
         } else if checksum {
             self.out.checksum.insert(path);
         } else {
-            self.out.present.insert(path);
+            let news = self.out.present.insert(path);
+            self.out.plan.present_bytes += if regular && news { stat.size } else { 0 };
+        }
+    }
+
+    /// Notes a moved path whose content the remote has under an old name. Several moves may have led to its name.
+    fn rename(
+        &mut self,
+        to: &RelPath,
+        origin: &RelPath,
+        origins: &BTreeMap<RelPath, RelPath>,
+        marks: &BTreeMap<RelPath, (Scope, Events)>,
+    ) {
+        let mut from = origin;
+        for _ in 0..RENAMES_MOST {
+            match origins.get(from) {
+                Some(before) if self.is_gone(from) => from = before,
+                Some(_) | None => break,
+            }
+        }
+        // The remote does not have what is new or was written since. Its old name goes with this push.
+        let news = match self.places.get(to) {
+            Place::Dir => Events::CREATE,
+            _ => Events::CREATE | Events::WRITE,
+        };
+        let known = marks.get(from).is_some_and(|(_, events)| {
+            events.contains(Events::DELETE | Events::MOVE) && !events.intersects(news)
+        });
+        if !known || !self.is_gone(from) || self.places.is_excluded(from) {
+            return;
+        }
+        match self.places.get(to) {
+            Place::Dir if marks.get(to).is_some_and(|(scope, _)| *scope == Scope::Tree) => {}
+            Place::NonDir(stat) if stat.kind == Kind::File && stat.size >= RENAMED_LEAST => {
+                let out = &mut self.out;
+                if let Some(checksum) = out.large.get_mut(to) {
+                    *checksum = true;
+                } else if out.present.remove(to) {
+                    out.checksum.insert(to.clone());
+                }
+            }
+            _ => return,
+        }
+        self.out.plan.renamed.push(Renamed { from: from.clone(), to: to.clone() });
+    }
+
+    /// True if nothing exists at this path, and nothing in the place of a directory above it.
+    fn is_gone(&mut self, path: &RelPath) -> bool {
+        match self.places.get(path) {
+            Place::Missing => true,
+            Place::Cut(cut) => cut.stat.is_none(),
+            _ => false,
         }
     }
 

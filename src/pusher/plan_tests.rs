@@ -7,6 +7,12 @@ struct Disk {
     lookups: Cell<usize>,
 }
 
+impl Disk {
+    fn resize(&mut self, path: &str, size: u64) {
+        self.names.insert(p(path), Ok(Stat { size, ..stat(Kind::File) }));
+    }
+}
+
 impl Lstat for Disk {
     fn lstat(&self, path: &RelPath) -> Result<Stat, i32> {
         self.lookups.set(self.lookups.get() + 1);
@@ -37,16 +43,18 @@ fn disk(names: &[(&str, Kind)]) -> Disk {
     Disk { names, lookups: Cell::new(0) }
 }
 fn mark(path: &str, events: Events) -> Marked {
-    Marked { path: p(path), scope: Scope::Entry, events }
+    Marked { path: p(path), scope: Scope::Entry, events, origin: None }
 }
 fn scoped(path: &str, scope: Scope) -> Marked {
-    Marked { path: p(path), scope, events: Events::SCAN }
+    Marked { path: p(path), scope, events: Events::SCAN, origin: None }
 }
 const LIMITS: Limits = Limits {
     large: 1000,
     batch_bytes: u64::MAX,
     hard_links: false,
     delete: true,
+    renames: true,
+    whole: false,
     one_device: None,
 };
 fn go(rows: Vec<Marked>, disk: &Disk) -> Plan {
@@ -111,7 +119,7 @@ fn a_missing_path_without_a_mark_of_its_deletion_is_not_deleted() {
     ];
     for events in silent {
         for scope in [Scope::Entry, Scope::Children, Scope::Tree] {
-            let gone = |path| Marked { path: p(path), scope, events };
+            let gone = |path| Marked { path: p(path), scope, events, origin: None };
             let plan = go(vec![gone("d/gone"), gone("away/x")], &disk);
             assert_eq!(plan.absent, [], "{events:?} {scope:?}");
             assert_eq!(plan.skipped, paths(&["away/x", "d/gone"]), "{events:?} {scope:?}");
@@ -298,7 +306,7 @@ fn with_one_file_system_only_the_entry_of_a_mount_point_is_replicated() {
     let below = ["d/m/f", "d/m/gone", "d/m/gone/x", "d/m/link", "d/m/own", "d/m/sub", "d/m/sub/x"];
     for scope in [Scope::Entry, Scope::Children, Scope::Tree] {
         let gone = Events::DELETE | Events::DIR;
-        let row = |path: &&str| Marked { path: p(path), scope, events: gone };
+        let row = |path: &&str| Marked { path: p(path), scope, events: gone, origin: None };
         let rows = below.iter().chain(&["d/m", "d/mounted file"]).map(row).collect::<Vec<_>>();
         let plan = plan(rows.clone(), &disk, limits, |_, _| false);
         assert_eq!(plan.present, paths(&["d/m", "d/mounted file"]), "{scope:?}");
@@ -310,4 +318,84 @@ fn with_one_file_system_only_the_entry_of_a_mount_point_is_replicated() {
             "without -x everything is replicated"
         );
     }
+}
+
+fn moved(path: &str, origin: &str, scope: Scope, events: Events) -> Marked {
+    Marked { path: p(path), scope, events, origin: Some(p(origin)) }
+}
+
+#[test]
+fn what_was_moved_has_its_old_name_on_the_remote() {
+    let mut disk = disk(&[("dir", Kind::Dir), ("file", Kind::File), ("small", Kind::File)]);
+    disk.resize("file", RENAMED_LEAST);
+    let away = Events::MOVE | Events::DELETE;
+    let rows = |old: Events| {
+        vec![
+            mark("old dir", away | Events::DIR | old),
+            moved("dir", "old dir", Scope::Tree, Events::MOVE | Events::DIR),
+            // Through another name.
+            mark("old file", away | old),
+            moved("between", "old file", Scope::Entry, away),
+            moved("file", "between", Scope::Entry, Events::MOVE),
+            mark("old small", away),
+            moved("small", "old small", Scope::Entry, Events::MOVE),
+        ]
+    };
+    let limits = Limits { large: u64::MAX, ..LIMITS };
+    let renamed = |rows: Vec<Marked>, limits, disk: &Disk, excluded: &str| {
+        let plan = plan(rows, disk, limits, |path, _| path.to_string() == excluded);
+        assert!(
+            plan.renamed.iter().all(|r| plan.tree.contains(&r.to) || plan.checksum.contains(&r.to))
+        );
+        let pairs = plan.renamed.into_iter();
+        pairs.map(|r| format!("{} {}", r.from, r.to)).collect::<Vec<_>>()
+    };
+    let both = ["old dir dir", "old file file"];
+    assert_eq!(renamed(rows(Events::empty()), limits, &disk, ""), both);
+    // The content of a directory has marks of its own; that of a file would be an old one.
+    assert_eq!(renamed(rows(Events::WRITE), limits, &disk, ""), both[..1]);
+    assert!(renamed(rows(Events::CREATE), limits, &disk, "").is_empty(), "the remote lacks it");
+    assert_eq!(renamed(rows(Events::empty()), limits, &disk, "old dir"), both[1..]);
+    let never = Limits { renames: false, ..limits };
+    assert!(renamed(rows(Events::empty()), never, &disk, "").is_empty());
+    // Its old name was taken by something else.
+    disk.names.insert(p("old dir"), Ok(stat(Kind::Dir)));
+    disk.names.insert(p("old file"), Ok(stat(Kind::File)));
+    assert!(renamed(rows(Events::empty()), limits, &disk, "").is_empty());
+}
+
+#[test]
+fn moves_in_a_circle_end() {
+    let mut disk = disk(&[("a", Kind::File)]);
+    disk.resize("a", RENAMED_LEAST);
+    let away = Events::MOVE | Events::DELETE;
+    let rows = vec![
+        moved("a", "b", Scope::Entry, away),
+        moved("b", "c", Scope::Entry, away),
+        moved("c", "b", Scope::Entry, away),
+    ];
+    let plan = plan(rows, &disk, Limits { large: 1, ..LIMITS }, |_, _| false);
+    assert!(plan.renamed.len() <= 1);
+    assert_eq!(plan.large, [Large { path: p("a"), checksum: true }]);
+}
+
+#[test]
+fn a_missing_directory_is_pushed_whole_unless_an_earlier_push_may_still_run() {
+    let disk = disk(&[("d", Kind::Dir), ("file", Kind::File)]);
+    let whole = Events::RECONCILE | Events::DIR | Events::WHOLE | Events::BULK;
+    let row = |path: &str, events| Marked { events, ..scoped(path, Scope::Tree) };
+    let limits = Limits { whole: true, ..LIMITS };
+    let lists = |row: Marked, limits| {
+        let plan = plan([row], &disk, limits, |_, _| false);
+        (plan.whole, plan.tree, plan.present)
+    };
+    let (none, d) = (Vec::new(), paths(&["d"]));
+    assert_eq!(lists(row("d", whole), limits), (d.clone(), none.clone(), none.clone()));
+    for events in [whole | Events::AGAIN, whole.difference(Events::BULK)] {
+        assert_eq!(lists(row("d", events), limits), (none.clone(), d.clone(), none.clone()));
+    }
+    assert_eq!(lists(row("d", whole), LIMITS).1, d, "the settings have changed");
+    assert_eq!(lists(row("file", whole), limits).2, paths(&["file"]), "it is a file now");
+    let root = lists(row("", whole | Events::AGAIN), limits);
+    assert_eq!(root.0, [RelPath::root()], "it compares by itself");
 }

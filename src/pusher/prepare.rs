@@ -1,14 +1,15 @@
 //! Prepares a pusher: its lock, its journal, the remote's row, and the first reconcile request.
 
-use super::batch::Batch;
+use super::batch::{Batch, Findings};
 use super::context::Context;
 use super::jobs::Jobs;
 use super::jobs::scrub::Scrub;
-use super::jobs::select::BATCH;
+use super::jobs::select::{BATCH, MARKS};
 use super::lane::Lane;
 use super::master::Master;
 use super::reconcile::Reconcile;
 use super::remote_state::RemoteState;
+use super::sent_times::SentTimes;
 use super::slot::Returned;
 use super::state::{Event, PusherSettings, State};
 use super::supervisor_link::{Control, SupervisorLink};
@@ -17,11 +18,12 @@ use crate::journal::{Journal, JournalError, RemoteRow};
 use crate::message::{FromPusher, PusherStart};
 use crate::path::pusher_lock;
 use crate::reconcile_reason::ReconcileReason;
-use crate::rsync::argv::rules_prefix;
+use crate::rsync::argv::{placeholders_prefix, rules_prefix};
 use crate::sys::begin::{open_journal, wait_for_lock};
 use crate::sys::lock::Lock;
 use crate::sys::{clock, process};
 use slog::{Logger, warn};
+use std::cell::RefCell;
 use std::time::Duration;
 
 /// Without a `delay`, an idle pusher that has no standby waits this long: starting an rsync costs more than that.
@@ -50,6 +52,16 @@ pub fn prepare(
     logger: Logger,
 ) -> Result<Prepared, String> {
     let lock = take_lock(&start, &mut control, &logger)?;
+    prepare_under(lock, control, start, logger)
+}
+
+/// The same under the lock.
+pub fn prepare_under(
+    lock: &'static Lock,
+    mut control: Control,
+    start: PusherStart,
+    logger: Logger,
+) -> Result<Prepared, String> {
     let open = || Journal::open(&start.state_dir);
     let (alive, damaged) = (&FromPusher::Alive, FromPusher::Damaged);
     let mut journal = open_journal(&mut control, &logger, alive, damaged, open)?;
@@ -99,14 +111,20 @@ fn begun(context: &mut Context, row: &RemoteRow) -> Result<Event, JournalError> 
     let changed = row.settings.as_ref().is_some_and(|old| *old != context.start.settings);
     let changed = changed.then_some(ReconcileReason::SettingsChanged);
     let reconcile = context.start.reconcile.take().or(changed);
+    // A whole push may have ended with its predecessor.
+    context.journal.release_beside(&context.name)?;
     let mut leftovers = Vec::new();
     if !row.clean {
         // A receiver may still be working on its pushes (rule 2).
         context.repush_upto = context.journal.last_seq()?;
+        context.sent_times = RefCell::new(SentTimes::new(clock::file_ns()));
         let now_ms = clock::wall_ms();
         context.journal.push_again_later(&context.name, now_ms)?;
         // A receiver that was killed with it may have left temporary files.
-        let marks = context.journal.marks_after(context.remote_state.cursor, BATCH)?;
+        let marks = context.journal.marks_after(context.remote_state.cursor, MARKS)?;
+        // A path that is marked again before its next push is still at risk.
+        let unseen = Batch::new(marks.clone(), Vec::new(), 0).unseen(&Findings::default());
+        context.journal.settle(&context.name, &unseen, now_ms)?;
         let mut owed = context.journal.due(&context.name, now_ms, BATCH)?;
         let large = Lane::LARGE.len() as u32;
         owed.extend(context.journal.due_large(&context.name, now_ms, large)?);
@@ -146,18 +164,23 @@ fn take_lock(
     })?;
     // This fails on a full disk. An orphan is then recognized by its environment.
     let _ = lock.sign();
-    remove_rules(start);
+    remove_scratch(start);
     // Held until this process exits, and by an rsync that outlives it.
     Ok(Box::leak(Box::new(lock)))
 }
 
-/// Removes the rules files of a killed predecessor.
-fn remove_rules(start: &PusherStart) {
-    let prefix = rules_prefix(&start.remote.name());
+/// Removes the rules files and the placeholders of a killed predecessor.
+fn remove_scratch(start: &PusherStart) {
+    let name = start.remote.name();
+    let (rules, placeholders) = (rules_prefix(&name), placeholders_prefix(&name));
     for entry in std::fs::read_dir(&start.state_dir).into_iter().flatten().flatten() {
-        if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
-            // A file that cannot be removed does no harm.
+        let name = entry.file_name();
+        let starts = |prefix: &str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+        // What cannot be removed does no harm.
+        if starts(&rules) {
             let _ = std::fs::remove_file(entry.path());
+        } else if starts(&placeholders) {
+            let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }

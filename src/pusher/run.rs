@@ -6,7 +6,7 @@ use super::jobs::rsyncing::{Busy, Rsyncing};
 use super::jobs::scrub::Scrub;
 use super::jobs::verify::Verifying;
 use super::phase::StopCause;
-use super::prepare::prepare;
+use super::prepare::{Prepared, prepare};
 use super::slot::Returned;
 use super::state::{Connection, Event, State};
 use super::status::Status;
@@ -45,19 +45,7 @@ pub fn run(channel: OwnedFd) -> i32 {
     let logger = log::logger(start.debug)
         .new(o!("role" => "pusher", "localpath" => start.localpath.watch.to_string(), "remote" => name.clone()));
     let prepared = prepare(control, start, logger.clone()).and_then(|prepared| {
-        let mut pusher = Pusher {
-            signals,
-            wake,
-            context: prepared.context,
-            state: prepared.state,
-            jobs: prepared.jobs,
-            returned: prepared.returned,
-            waiters: Waiters::default(),
-            status: Status::default(),
-            exit: None,
-        };
-        pusher.step(prepared.begun).map_err(|e| e.to_string())?;
-        Ok(pusher)
+        Pusher::begin(prepared, Some(signals), wake).map_err(|e| e.to_string())
     });
     match prepared {
         Ok(mut pusher) => pusher.work(),
@@ -70,7 +58,8 @@ pub fn run(channel: OwnedFd) -> i32 {
 
 /// A pusher at work.
 pub struct Pusher {
-    pub(super) signals: Signals,
+    /// A simulation has none.
+    pub(super) signals: Option<Signals>,
     pub(super) wake: OwnedFd,
     pub(super) context: Context,
     pub(super) state: State,
@@ -84,6 +73,27 @@ pub struct Pusher {
 }
 
 impl Pusher {
+    /// A pusher that has handled its first event.
+    pub(super) fn begin(
+        prepared: Prepared,
+        signals: Option<Signals>,
+        wake: OwnedFd,
+    ) -> Result<Self, JournalError> {
+        let mut pusher = Pusher {
+            signals,
+            wake,
+            context: prepared.context,
+            state: prepared.state,
+            jobs: prepared.jobs,
+            returned: prepared.returned,
+            waiters: Waiters::default(),
+            status: Status::default(),
+            exit: None,
+        };
+        pusher.step(prepared.begun)?;
+        Ok(pusher)
+    }
+
     fn work(&mut self) -> i32 {
         loop {
             match self.turn() {
@@ -111,7 +121,7 @@ impl Pusher {
     }
 
     /// One turn of the loop.
-    fn turn(&mut self) -> Result<(), JournalError> {
+    pub(super) fn turn(&mut self) -> Result<(), JournalError> {
         self.receive()?;
         let now = clock::boot();
         self.advance(now)?;
@@ -138,7 +148,7 @@ impl Pusher {
 
     /// Reads signals and messages.
     fn receive(&mut self) -> Result<(), JournalError> {
-        if self.signals.take().stop {
+        if self.signals.as_mut().is_some_and(|signals| signals.take().stop) {
             self.step(Event::Stop(ORPHAN_GRACE, StopCause::Requested))?;
         }
         loop {
@@ -247,10 +257,8 @@ impl Pusher {
         let channel = self.context.supervisor.channel();
         let interest =
             if channel.wants_write() { poll::Interest::ReadWrite } else { poll::Interest::Read };
-        let mut fds = vec![
-            (self.wake.as_fd(), poll::Interest::Read),
-            (self.signals.as_fd(), poll::Interest::Read),
-        ];
+        let mut fds = vec![(self.wake.as_fd(), poll::Interest::Read)];
+        fds.extend(self.signals.as_ref().map(|signals| (signals.as_fd(), poll::Interest::Read)));
         fds.extend(self.context.master.fd().map(|fd| (fd, poll::Interest::Read)));
         fds.extend(self.jobs.port.iter().map(|port| (port.as_fd(), poll::Interest::Read)));
         // A closed channel is always ready.
@@ -276,7 +284,7 @@ impl Pusher {
     }
 
     /// The next deadline of the work, if no message arrives before.
-    fn next_time(&self, now: Duration) -> Duration {
+    pub(super) fn next_time(&self, now: Duration) -> Duration {
         let soon = |yes: bool, wait: Duration| yes.then_some(now + wait);
         let writing = self.jobs.compare.as_ref().is_some_and(|busy| !busy.work.is_running());
         let times = [

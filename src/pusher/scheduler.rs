@@ -77,7 +77,7 @@ impl TurnView<'_> {
     /// True if marks or owed names wait for the lane of small pushes.
     fn small_waits(&self, blocked: &BTreeSet<Blocked>) -> bool {
         let due = self.work.due && !blocked.contains(&Blocked::NamesBehindPortion);
-        !self.in_flight.busy(Lane::Small) && (self.work.marks || due)
+        !self.in_flight.busy(Lane::Small) && (self.work.marks.any() || due)
     }
 }
 
@@ -193,7 +193,7 @@ impl Scheduler {
             }
         }
         self.asked.extend(&ask);
-        let waits = view.work.marks || view.work.due;
+        let waits = view.work.marks.any() || view.work.due;
         let quiet =
             turn.without_slot.is_empty() && !view.in_flight.pushing() && !waits && !view.probing;
         TurnEnd { ask, read_again, quiet }
@@ -300,7 +300,7 @@ impl Scheduler {
     }
 
     fn portion_is_blocked(&self, view: &TurnView) -> bool {
-        let names = view.work.marks || view.work.due || view.in_flight.busy(Lane::Small);
+        let names = view.work.marks.any() || view.work.due || view.in_flight.busy(Lane::Small);
         let behind_push = self.blocked.contains(&Blocked::PortionBehindPortion)
             || self.blocked.contains(&Blocked::PortionBehindMarks);
         (self.blocked.contains(&Blocked::PortionBehindNames) && names)

@@ -1,4 +1,5 @@
 use super::*;
+use crate::journal::MarksWaiting;
 use crate::pusher::in_flight::Comparison;
 use SlotKind::{Large, Small};
 use std::collections::VecDeque;
@@ -106,7 +107,7 @@ const BULK: Job = Job::Push(Lane::Bulk);
 #[test]
 fn waiting_jobs_request_slots_and_unused_slots_are_returned() {
     let mut turns = Turns::new();
-    turns.work.marks = true;
+    turns.work.marks = MarksWaiting::Names;
     turns.work.bulk = true;
     let (started, end) = turns.turn();
     assert!(started.is_empty());
@@ -134,7 +135,7 @@ fn the_job_that_has_waited_longest_takes_the_next_slot_of_its_kind() {
     turns.grant(1);
     assert_eq!(turns.jobs(), [BULK]);
     // Marks wait for neither.
-    turns.work.marks = true;
+    turns.work.marks = MarksWaiting::Names;
     turns.turn();
     turns.scheduler.granted(Small);
     assert_eq!(turns.jobs(), [SMALL]);
@@ -143,7 +144,7 @@ fn the_job_that_has_waited_longest_takes_the_next_slot_of_its_kind() {
 #[test]
 fn with_one_slot_endless_marks_and_a_first_copy_alternate() {
     let mut turns = Turns::new();
-    (turns.work.marks, turns.work.bulk) = (true, true);
+    (turns.work.marks, turns.work.bulk) = (MarksWaiting::Names, true);
     turns.turn();
     let mut order = Vec::new();
     for _ in 0..6 {
@@ -165,7 +166,7 @@ fn a_job_with_nothing_to_do_leaves_the_queue() {
     let mut turns = Turns::new();
     turns.work.bulk = true;
     turns.turn();
-    (turns.work.bulk, turns.work.marks) = (false, true);
+    (turns.work.bulk, turns.work.marks) = (false, MarksWaiting::Names);
     turns.turn();
     turns.scheduler.granted(Small);
     assert_eq!(turns.jobs(), [SMALL]);
@@ -190,13 +191,13 @@ fn a_slot_that_the_first_in_the_queue_does_not_take_goes_to_the_next() {
 fn a_remote_in_trouble_is_probed_by_one_push_without_a_slot() {
     let mut turns = Turns::new();
     turns.probing = true;
-    (turns.work.marks, turns.work.bulk, turns.work.large) = (true, true, true);
+    (turns.work.marks, turns.work.bulk, turns.work.large) = (MarksWaiting::Names, true, true);
     (turns.large, turns.compare) = (2, true);
     assert_eq!(turns.turn().0, [(SMALL, false)]);
     let (started, end) = turns.turn();
     assert!(started.is_empty() && end.ask.is_empty() && !end.quiet);
     turns.ended(Lane::Small);
-    turns.work.marks = false;
+    turns.work.marks = MarksWaiting::None;
     assert_eq!(turns.turn().0, [(LARGE, false)]);
     turns.ended(Lane::Large);
     (turns.large, turns.work.large) = (0, false);
@@ -210,19 +211,19 @@ fn a_remote_in_trouble_is_probed_by_one_push_without_a_slot() {
 fn a_remote_that_limits_connections_gets_one_at_a_time() {
     let mut turns = Turns::new();
     assert!(turns.scheduler.limit_connections(S) && !turns.scheduler.limit_connections(2 * S));
-    (turns.work.marks, turns.work.bulk) = (true, true);
+    (turns.work.marks, turns.work.bulk) = (MarksWaiting::Names, true);
     assert_eq!(turns.turn().1.ask, [Small, Large]);
     turns.grant(2);
     assert_eq!(turns.jobs(), [SMALL]);
     let (started, end) = turns.turn();
     assert!(started.is_empty() && end.ask.is_empty(), "no slot that it could not use");
     turns.ended(Lane::Small);
-    turns.work.marks = false;
+    turns.work.marks = MarksWaiting::None;
     turns.turn();
     turns.grant(1);
     assert_eq!(turns.jobs(), [BULK]);
     turns.now = 603 * S;
-    turns.work.marks = true;
+    turns.work.marks = MarksWaiting::Names;
     turns.turn();
     turns.grant(2);
     assert_eq!(turns.jobs(), [SMALL, Job::Push(Lane::Bulk2)], "the limit has expired");
@@ -256,11 +257,11 @@ fn names_that_touch_a_portion_are_pushed_before_the_next_portion() {
     turns.grant(9);
     assert!(turns.jobs().is_empty());
     // A mark does not wait.
-    turns.work.marks = true;
+    turns.work.marks = MarksWaiting::Names;
     turns.grant(9);
     assert_eq!(turns.jobs(), [SMALL]);
     turns.ended(Lane::Small);
-    turns.work.marks = false;
+    turns.work.marks = MarksWaiting::None;
     turns.ended(Lane::Bulk);
     turns.blocked.clear();
     turns.grant(9);
@@ -375,7 +376,7 @@ fn verify_waits_for_a_running_comparison() {
 fn a_turn_is_quiet_if_nothing_is_pushed_or_waits() {
     let mut turns = Turns::new();
     assert!(turns.turn().1.quiet);
-    turns.work.marks = true;
+    turns.work.marks = MarksWaiting::Names;
     assert!(!turns.turn().1.quiet);
     turns.work = Work::default();
     turns.in_flight.pushes.insert(Lane::Bulk);

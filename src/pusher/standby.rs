@@ -10,7 +10,8 @@ use crate::message::StandbyStatus;
 use crate::rsync::argv::{Form, Options};
 use crate::stat::Exited;
 use crate::sys::files::Root;
-use crate::sys::process::{Ahead, Rsync};
+use crate::sys::rsync::{Ahead, Rsync};
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -27,6 +28,19 @@ const UNSUITABLE_MOST: u32 = 2;
 /// The delay before the next standby if one exited before it was used.
 const AFTER_DEATH: Duration = Duration::from_secs(5);
 
+/// The number of small pushes that one standby should suit: what one of them needs, all of them do. A lower tier gets each
+/// file under another name first, with an old time, between two changes of its directory.
+const SUITED: usize = 8;
+
+/// What a small push needs, besides sending names. Another that needs less may do it, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// It deletes what is listed and missing.
+    pub deletes: bool,
+    /// It compares by content.
+    pub by_content: bool,
+}
+
 /// The standby of one remote.
 pub struct Standby {
     mode: StandbyMode,
@@ -35,6 +49,8 @@ pub struct Standby {
     pushed: Option<Duration>,
     /// What the first rsync of the last push did. The next one will probably do the same.
     does: Option<(Form, Options)>,
+    /// What the last small pushes needed.
+    needs: VecDeque<Needs>,
     /// The number of pushes in a row that the waiting standby did not suit.
     unsuitable: u32,
     /// How long a remote counts as active after a push.
@@ -60,6 +76,7 @@ impl Standby {
             ready: None,
             pushed: None,
             does: None,
+            needs: VecDeque::new(),
             unsuitable: 0,
             active: ACTIVE,
             not_before: Duration::ZERO,
@@ -71,6 +88,21 @@ impl Standby {
     pub fn push_begins(&mut self, now: Duration) {
         self.pushed = Some(now);
         self.does = None;
+    }
+
+    /// What a small push should do that needs this, so that the same standby suits the last ones and the next ones.
+    pub fn suit(&mut self, needs: Needs) -> Needs {
+        if self.mode == StandbyMode::Off {
+            return needs;
+        }
+        self.needs.push_back(needs);
+        if self.needs.len() > SUITED {
+            self.needs.pop_front();
+        }
+        Needs {
+            deletes: self.needs.iter().any(|needs| needs.deletes),
+            by_content: self.needs.iter().any(|needs| needs.by_content),
+        }
     }
 
     /// An rsync is needed that a standby could be, with this command line.
@@ -234,5 +266,22 @@ mod tests {
         standby.needed(&Form::Send, options, &[]);
         assert_eq!(standby.next_at(700 * S), Some(705 * S));
         assert!(standby.next_at(705 * S).is_none());
+    }
+
+    #[test]
+    fn one_standby_suits_different_small_pushes() {
+        let (deletes, by_content) = (true, true);
+        let sends = Needs::default();
+        let all = Needs { deletes, by_content };
+        let mut standby = Standby::new(StandbyMode::Active);
+        assert_eq!(standby.suit(sends), sends);
+        let deletion = Needs { deletes, ..sends };
+        assert_eq!(standby.suit(deletion), deletion);
+        assert_eq!(standby.suit(Needs { by_content, ..sends }), all);
+        let later: Vec<Needs> = (0..SUITED).map(|_| standby.suit(sends)).collect();
+        assert_eq!(later[SUITED - 3..], [all, Needs { by_content, ..sends }, sends]);
+        let mut off = Standby::new(StandbyMode::Off);
+        off.suit(all);
+        assert_eq!(off.suit(sends), sends);
     }
 }

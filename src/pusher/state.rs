@@ -240,7 +240,7 @@ pub enum Event {
         /// Its lane.
         lane: Lane,
         /// How it ended.
-        end: PushEnd,
+        end: Box<PushEnd>,
         /// A sign that the remote has lost data.
         loss: Option<String>,
     },
@@ -456,7 +456,7 @@ impl State {
             Event::NotStarted(spec, blocked, unused) => {
                 self.not_started(&spec, &blocked, unused, now, &mut out);
             }
-            Event::Pushed { lane, end, loss } => self.pushed(lane, end, loss, now, &mut out),
+            Event::Pushed { lane, end, loss } => self.pushed(lane, *end, loss, now, &mut out),
             Event::Comparing(comparison, counted) => {
                 if let Comparison::Running(Some(why)) = &comparison {
                     self.reconcile.compares(why, counted);
@@ -506,7 +506,7 @@ impl State {
             Some(self.pending.next_read()).filter(|_| !stopping),
             at_once.then_some(now),
             self.pending.gathers_until().filter(|at| able && *at > now),
-            self.pace.next_at(now).filter(|_| able && (work.marks || work.due)),
+            self.pace.next_at(now).filter(|_| able && (work.marks.any() || work.due)),
             self.pending.retry_at().filter(|_| !stopping),
             self.phase.next_at(),
             self.reconcile.next_at(now),
@@ -571,7 +571,7 @@ impl State {
     /// True if no job runs and no work is due.
     pub fn is_idle(&self) -> bool {
         let work = self.pending.work;
-        self.in_flight.idle() && !(work.marks || work.due || work.dirs || work.bulk)
+        self.in_flight.idle() && !(work.marks.any() || work.due || work.dirs || work.bulk)
     }
 
     /// True if a reconcile of this remote has completed at some time. Otherwise differences on the remote are no sign
@@ -985,7 +985,7 @@ impl State {
     /// then every push still fails.
     fn compared_well(&mut self, out: &mut Vec<Action>) {
         let work = self.pending.work;
-        let pushes = work.marks || work.due || work.large || work.bulk;
+        let pushes = work.marks.any() || work.due || work.large || work.bulk;
         if self.health.met_by() == Some(MetBy::Push) && pushes {
             return;
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::journal::MarksWaiting;
 use crate::path::RelPath;
 use crate::rsync::exit_status::verdict;
 use crate::stat::Exited;
@@ -84,7 +85,7 @@ impl Machine {
     }
 
     fn push_ends(&mut self, lane: Lane, end: PushEnd) -> Vec<String> {
-        self.step(Event::Pushed { lane, end, loss: None })
+        self.step(Event::Pushed { lane, end: Box::new(end), loss: None })
     }
 
     /// A push whose rsync exits like this.
@@ -166,7 +167,7 @@ fn settled() -> PushEnd {
 }
 
 fn marks() -> Work {
-    Work { marks: true, ..Work::default() }
+    Work { marks: MarksWaiting::Names, ..Work::default() }
 }
 
 fn sync() -> ReconcileReason {
@@ -395,7 +396,7 @@ fn a_sign_of_loss_is_recorded_before_the_push_is_settled() {
     machine.pushes(Lane::Small);
     assert!(machine.state.detects_losses());
     let loss = Some("d was missing".to_owned());
-    let end = machine.step(Event::Pushed { lane: Lane::Small, end: settled(), loss });
+    let end = machine.step(Event::Pushed { lane: Lane::Small, end: Box::new(settled()), loss });
     assert_eq!(end, ["want: d was missing", "settle", "batch, settled: true"]);
     assert!(!machine.state.detects_losses(), "a reconcile is requested");
 }
@@ -507,7 +508,7 @@ fn directories_wait_for_names_that_are_owed_but_not_for_a_first_copy() {
 fn marks_are_pushed_during_a_first_copy() {
     let mut machine = Machine::running();
     machine.pushes(Lane::Bulk);
-    let work = Work { marks: true, bulk: true, ..Work::default() };
+    let work = Work { marks: MarksWaiting::Names, bulk: true, ..Work::default() };
     machine.finds(work);
     machine.now += 3 * MS;
     machine.slot();
@@ -557,7 +558,7 @@ fn a_journal_that_refuses_leaves_the_trouble_as_it_was() {
     let mut machine = Machine::running();
     machine.push_fails(UNREACHABLE, REFUSED);
     machine.pushes(Lane::Small);
-    let end = Event::Pushed { lane: Lane::Small, end: settled(), loss: None };
+    let end = Event::Pushed { lane: Lane::Small, end: Box::new(settled()), loss: None };
     // The actions are not carried out.
     machine.state.step(end, machine.now);
     assert_eq!(machine.state.health().failures(), 1);

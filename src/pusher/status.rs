@@ -113,6 +113,13 @@ impl Status {
             false => 0,
         };
         let found = state.reconcile().found().paths;
+        let owed = match owed > 0 && context.journal.owes_everything(&context.name)? {
+            true => {
+                let lines = jobs.bulk().filter(|push| push.is_everything()).map(Push::lines).sum();
+                owed.max(found.saturating_sub(lines))
+            }
+            false => owed,
+        };
         let comparing = state.in_flight().reconcile().is_some();
         let written = jobs.spool.as_ref().map_or(0, |work| work.found.written);
         let unwritten = comparing.then(|| found.saturating_sub(written));

@@ -2,7 +2,7 @@
 //! count as empty; rsync reports them.
 
 use super::context::Context;
-use super::guard::Contents;
+use super::guard::{self, Contents, Losses};
 use super::job_error::JobError;
 use crate::path::RelPath;
 use crate::stat::Kind;
@@ -21,12 +21,43 @@ pub fn names(context: &Context, root: &Root, dir: &RelPath, most: usize) -> Vec<
             false => Ok(Vec::new()),
         }),
     };
-    let looked = |name: &Name| root.lstat(&dir.join(&name.name)).ok().map(|stat| stat.kind);
     let names = names.unwrap_or_default().into_iter();
     names
-        .filter_map(|name| Some((name.kind.or_else(|| looked(&name))?, name)))
+        .filter_map(|name| Some((kind(root, &dir.join(&name.name), &name)?, name)))
         .map(|(kind, name)| (name, kind))
         .collect()
+}
+
+/// True if a walk of this directory would touch one of these mount points, which do not answer.
+pub fn meets(silent: &[RelPath], directory: &RelPath) -> bool {
+    silent.iter().any(|mount| mount.is_within(directory) || directory.is_within(mount))
+}
+
+/// The kind of a name that was found at `path`.
+pub fn kind(root: &Root, path: &RelPath, name: &Name) -> Option<Kind> {
+    name.kind.or_else(|| root.lstat(path).ok().map(|stat| stat.kind))
+}
+
+/// The number of names that are replicated, and the bytes of the files among them. The count stops when it reaches `most`
+/// names. Without `sizes`, no file is examined.
+pub fn extent(context: &Context, root: &Root, most: u64, sizes: bool) -> (u64, u64) {
+    let (mut count, mut bytes, mut left) = (0, 0, vec![RelPath::root()]);
+    while let Some(dir) = left.pop().filter(|_| count < most) {
+        for (name, kind) in names(context, root, &dir, usize::MAX) {
+            let path = dir.join(&name.name);
+            if context.filter.excludes(&path, kind == Kind::Dir) {
+                continue;
+            }
+            context.supervisor.beat();
+            count += 1;
+            match kind {
+                Kind::Dir => left.push(path),
+                Kind::File if sizes => bytes += root.lstat(&path).map_or(0, |stat| stat.size),
+                _ => {}
+            }
+        }
+    }
+    (count, bytes)
 }
 
 /// A walk of everything that is replicated below the root, directory by directory.
@@ -70,6 +101,20 @@ pub fn contents(context: &Context) -> Result<Contents, JobError> {
         true => Ok(Contents::Something),
         false => Ok(Contents::Nothing),
     }
+}
+
+/// The same losses, with no more entries on the remote than the localpath and the deletions explain. The known number
+/// grows twice if two pushes create a name at the same time. At most as many names are counted as would be deleted.
+pub fn fewer_entries(context: &Context, losses: Losses) -> Result<Losses, JobError> {
+    if !guard::depends_on_entries(context.start.remote.max_delete, losses.deletions) {
+        return Ok(losses);
+    }
+    let most = losses.deletions + 1;
+    let (here, _) = extent(context, &context.open_root()?, most, false);
+    // With the root.
+    let explained = guard::remote_entries(here + 1, losses.created, losses.deletions);
+    let fewer = |known: u64| if here < most { known.min(explained) } else { known };
+    Ok(Losses { entries: losses.entries.map(fewer), ..losses })
 }
 
 /// The number of replicated names that are not directories. The count stops when it reaches `most`.

@@ -33,7 +33,17 @@ pub enum Form {
     /// excludes.
     SendWhole {
         /// From [`crate::filter::Filter::as_rsync_options`].
-        options: &'static [&'static str],
+        options: Vec<OsBytes>,
+    },
+    /// Sends the entries of [`list`], and everything below those that are directories. Deletes nothing.
+    SendTrees {
+        /// The same.
+        options: Vec<OsBytes>,
+    },
+    /// Sends everything, as rsync does without a list, which is cheaper. Deletes nothing. Reads no list.
+    SendEverything {
+        /// The same.
+        options: Vec<OsBytes>,
     },
     /// The second half of form B. Takes [`list_directories`] of the existing parents of absent names, and a file with
     /// [`risk_rules`] that puts only those names at risk. Sends only the attributes of the listed directories and their
@@ -51,6 +61,10 @@ pub enum Form {
     /// that a comparison has found on the remote, because it also deletes what the user's filters exclude. It exits
     /// with 24 where a directory above a name is missing.
     DeleteNamed,
+    /// Gives files on the remote second names, as hard links: takes a [`list`] with both names of each file, which are
+    /// hard links here. It sends no content: run it over placeholders that nobody can read. It sets no mode and no
+    /// owner. It exits with 23 where the remote has no such file under either name.
+    Rename,
     /// Sets mode, owner and times of the root itself, which no list can name without the files in it. Reads no list.
     Root,
     /// Dry run: the directories of [`list_directories`] and the names directly in them, deletions included.
@@ -110,7 +124,7 @@ pub fn argv(peer: &Peer, form: &Form, options: Options) -> Vec<OsString> {
     let mut words = Words(vec![peer.rsync_program.as_bytes().to_vec()]);
     words.0.extend(user_words(peer, form, options).iter().map(|w| w.as_bytes().to_vec()));
     common(&mut words, peer, form, options);
-    form_words(&mut words, form, options);
+    form_words(&mut words, form, options, &peer.params);
     words.add("--");
     words.add("./");
     words.0.push(destination(peer));
@@ -215,7 +229,7 @@ fn connect(words: &mut Words, peer: &Peer) {
     }
 }
 
-fn form_words(words: &mut Words, form: &Form, options: Options) {
+fn form_words(words: &mut Words, form: &Form, options: Options, params: &[OsBytes]) {
     match form {
         Form::Batch { delete } => {
             words.add("--no-recursive");
@@ -242,7 +256,27 @@ fn form_words(words: &mut Words, form: &Form, options: Options) {
         Form::SendWhole { options } => {
             words.add("--no-recursive");
             words.add("--ignore-missing-args");
-            options.iter().for_each(|option| words.add(*option));
+            options.iter().for_each(|option| words.add_bytes("", option.as_bytes()));
+        }
+        Form::SendEverything { options } => {
+            words.add("--recursive");
+            words.add(format!("--exclude=/{TRASH}"));
+            options.iter().for_each(|option| words.add_bytes("", option.as_bytes()));
+        }
+        Form::SendTrees { options } => {
+            words.add("--recursive");
+            words.add("--ignore-missing-args");
+            options.iter().for_each(|option| words.add_bytes("", option.as_bytes()));
+        }
+        Form::Rename => {
+            words.add("--no-recursive");
+            words.add("--hard-links");
+            for none in ["--no-perms", "--no-owner", "--no-group", "--omit-dir-times"] {
+                words.add(none);
+            }
+            for (attribute, none) in [("acls", "--no-acls"), ("xattrs", "--no-xattrs")] {
+                words.add_if(params::has(params, attribute), none);
+            }
         }
         Form::DeleteB { rules } => {
             words.add("--no-recursive");
@@ -272,7 +306,9 @@ fn form_words(words: &mut Words, form: &Form, options: Options) {
             exclude.iter().for_each(|pattern| words.add_bytes("--exclude=", pattern.as_bytes()));
         }
     }
-    words.add_if(!matches!(form, Form::Root | Form::Everything { .. }), "--files-from=-");
+    let listless =
+        matches!(form, Form::Root | Form::Everything { .. } | Form::SendEverything { .. });
+    words.add_if(!listless, "--files-from=-");
 }
 
 /// Deletes, but not the trash. An exclude would match a listed directory of that name anywhere.
@@ -413,6 +449,11 @@ pub fn rules_prefix(peer: &str) -> String {
     format!("rules-{}-", file_name(peer))
 }
 
+/// The start of the names of this remote's directories of placeholders.
+pub fn placeholders_prefix(peer: &str) -> String {
+    format!("placeholders-{}-", file_name(peer))
+}
+
 /// True when the user's parameters contain filter rules: form B must then be used.
 pub fn has_own_filters(remote_params: &[OsBytes]) -> bool {
     params::own_filters(remote_params) != OwnFilters::None
@@ -520,6 +561,30 @@ pub fn risk_rules(whole: &[RelPath], single: &[RelPath]) -> Vec<u8> {
     }
     out.extend(b"- *\0");
     out
+}
+
+/// The same for whole names, without what these patterns match: names of any kind, and of files only. A directory that
+/// holds such a name stays.
+pub fn risk_rules_except(whole: &[RelPath], names: &[Vec<u8>], files: &[&str]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rule = |kind: &[u8], pattern: &[u8], tail: &[u8]| {
+        out.extend([kind, pattern, tail, b"\0"].concat());
+    };
+    for pattern in names {
+        rule(b"- ", pattern, b"");
+    }
+    if !files.is_empty() {
+        // The directories first, because no pattern means only files.
+        for path in whole {
+            rule(b"+ /", &escaped(path.as_bytes(), false), b"/");
+            rule(b"+ /", &escaped(path.as_bytes(), true), b"/**/");
+        }
+        out.extend(above_rules(whole));
+        for pattern in files {
+            out.extend([b"- ", pattern.as_bytes(), b"\0"].concat());
+        }
+    }
+    [out, risk_rules(whole, &[])].concat()
 }
 
 /// The rules that both sides need to reach these names: the directories above them. A side that leaves out a directory

@@ -13,8 +13,13 @@ use std::path::Path;
 
 /// The lines of a text that are not empty, trimmed.
 pub(super) fn lines(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    with_names(text).map(<[u8]>::trim_ascii_end)
+}
+
+/// The lines of a text that are not empty, without blanks at the start. A name may end with a blank.
+fn with_names(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     text.split(|&b| b == b'\n' || b == b'\r')
-        .map(<[u8]>::trim_ascii)
+        .map(<[u8]>::trim_ascii_start)
         .filter(|line| !line.is_empty())
 }
 
@@ -204,7 +209,13 @@ pub fn complaints(stderr: &[u8], root: &Path, sub: &[u8]) -> Vec<Complaint> {
         let paths = paths(line, root, sub);
         (!paths.is_empty() || of_rsync(line)).then(|| Complaint { paths, message: shown(line) })
     };
-    lines(stderr).filter(|line| !is_summary(line)).filter_map(one).collect()
+    with_names(stderr).filter(|line| !is_summary(line)).filter_map(one).collect()
+}
+
+/// The names that the slave's own `exclude` refuses.
+pub fn refused(stderr: &[u8], root: &Path, sub: &[u8]) -> Vec<RelPath> {
+    let refused = with_names(stderr).filter(|line| line.starts_with(REFUSED));
+    refused.filter_map(|line| paths(line, root, sub).into_iter().next()).collect()
 }
 
 /// The names that rsync could not convert.
@@ -212,7 +223,7 @@ pub fn unconverted(stderr: &[u8], root: &Path) -> Vec<RelPath> {
     let of_names =
         |line: &&[u8]| message(line).starts_with(b"cannot convert filename: ") && !is_summary(line);
     let named = |line| paths(line, root, b"").into_iter().next();
-    lines(stderr).filter(of_names).filter_map(named).collect()
+    with_names(stderr).filter(of_names).filter_map(named).collect()
 }
 
 /// True for a line in rsync's own format.

@@ -106,6 +106,11 @@ impl Touched {
         }
     }
 
+    /// Records that everything is being pushed.
+    pub fn add_everything(&mut self) {
+        self.all = true;
+    }
+
     /// True when the paths were too many to keep.
     pub fn is_full(&self) -> bool {
         self.all

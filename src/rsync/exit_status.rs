@@ -339,13 +339,20 @@ fn with_script(message: String, script: &[&[u8]]) -> String {
 }
 
 /// True when a dry run complains only about directories in the way of files, where deletions are not allowed, and about
-/// names that the slave's own `exclude` refuses. It saw these differences; they do not make it incomplete.
+/// names that the slave's own `exclude` refuses. It saw everything else. Its last line shows that all complaints are
+/// known.
 pub fn only_in_the_way(stderr: &[u8]) -> bool {
+    let harmless =
+        |line: &[u8]| line.starts_with(b"could not make way for new ") || line.starts_with(REFUSED);
     let mut complaints = lines(stderr).filter(|line| !is_summary(line)).peekable();
-    complaints.peek().is_some()
-        && complaints.all(|line| {
-            line.starts_with(b"could not make way for new ") || line.starts_with(REFUSED)
-        })
+    lines(stderr).last().is_some_and(is_summary)
+        && complaints.peek().is_some()
+        && complaints.all(harmless)
+}
+
+/// True when the slave's own `exclude` refuses names. A dry run prints no line for them.
+pub fn refuses_names(stderr: &[u8]) -> bool {
+    lines(stderr).any(|line| line.starts_with(REFUSED))
 }
 
 #[cfg(test)]

@@ -197,6 +197,9 @@ fn obstructing_entries_are_recognized() {
     assert!(only_in_the_way(&[&way[..], refused, end].concat()));
     let other = b"rsync: [sender] opendir \"/d\" failed: Permission denied (13)\n";
     assert!(!only_in_the_way(&[&way[..], other, end].concat()));
+    assert!(!only_in_the_way(&[&way[..], refused].concat()), "complaints may be missing");
+    assert!(!only_in_the_way(&[&end[..], refused].concat()), "a slave may print it at any time");
+    assert!(refuses_names(refused) && !refuses_names(way));
 }
 
 /// Names that look like messages of rsync, its daemon, ssh or a shell.

@@ -39,6 +39,13 @@ pub struct Differs {
     pub attributes: [u8; 9],
 }
 
+impl Differs {
+    /// True if the contents were compared and differ.
+    pub fn in_content(&self) -> bool {
+        self.attributes[0] == b'c'
+    }
+}
+
 /// One line of stdout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {

@@ -535,6 +535,22 @@ pub fn own_filters(params: &[OsBytes]) -> OwnFilters {
     found
 }
 
+/// True if the parameters let [`super::argv::Form::Rename`] give files new names: others would write into a file that has
+/// two names, compare its content, or transfer it in any case.
+pub fn let_rename(params: &[OsBytes]) -> bool {
+    const AGAINST: [&str; 8] = [
+        "atimes",
+        "backup",
+        "checksum",
+        "executability",
+        "hard-links",
+        "ignore-times",
+        "inplace",
+        "iconv",
+    ];
+    !AGAINST.iter().any(|name| has(params, name)) && own_filters(params) == OwnFilters::None
+}
+
 /// The remote shell in the parameters (`-e`, `--rsh`), the last one.
 pub fn remote_shell(params: &[OsBytes]) -> Option<Vec<u8>> {
     last(&parse(params), "rsh").and_then(|item| item.value.clone())

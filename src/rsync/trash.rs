@@ -54,6 +54,8 @@ pub fn is_needed(form: &Form, options: Options) -> bool {
             | Form::DeleteNamed
             | Form::Send
             | Form::SendWhole { .. }
+            | Form::SendTrees { .. }
+            | Form::SendEverything { .. }
             | Form::DeleteB { .. }
     );
     acts && !options.dry

@@ -8,7 +8,7 @@ use crate::rsync::exit_status::{self, Judgement, Verdict};
 use crate::rsync::itemize::{Change, ChangeKind, Lines, Totals};
 use crate::stat::Exited;
 use crate::sys::files::Root;
-use crate::sys::process::Rsync;
+use crate::sys::rsync::Rsync;
 use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::time::Duration;
@@ -88,7 +88,8 @@ pub struct Counts {
 /// A finished comparison whose result can be used.
 pub struct Compared {
     finished: Finished,
-    /// True if every difference is known. If not, the deletions are unreliable and are not counted.
+    /// True if every difference is known, except names that the slave's own `exclude` refuses. If not, the deletions are
+    /// unreliable and are not counted.
     pub complete: bool,
     /// What differs.
     pub counts: Counts,
@@ -126,7 +127,8 @@ impl Compared {
         self.finished.read(alive, each).map(drop)
     }
 
-    /// rsync's messages on what could not be compared; `None` when everything was compared.
+    /// rsync's messages on what could not be compared; `None` when everything was compared, except names that the slave's
+    /// own `exclude` refuses.
     pub fn incomplete(&self) -> Option<&str> {
         (!self.complete).then_some(self.finished.judgement.message.as_str())
     }

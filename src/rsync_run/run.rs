@@ -9,7 +9,7 @@ use crate::path::RelPath;
 use crate::rsync::exit_status::{self, Judgement, Trouble, Verdict};
 use crate::rsync::itemize::{self, Change, Line, Lines, Messages, Totals};
 use crate::stat::Exited;
-use crate::sys::process::Rsync;
+use crate::sys::rsync::Rsync;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, Seek};
@@ -122,6 +122,11 @@ impl Run {
         let (lines, at) = self.rsync.lines_after(self.printed.1);
         self.printed = (self.printed.0 + lines, at);
         VerifyAt { entries: self.printed.0, bytes: self.bytes_read() }
+    }
+
+    /// The lines that it has printed so far.
+    pub fn lines(&self) -> u64 {
+        self.printed.0 + self.rsync.lines_after(self.printed.1).0
     }
 
     /// True when the rsync was started before its work was known.

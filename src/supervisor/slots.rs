@@ -2,7 +2,7 @@
 //! requests, at most half of them for large work. A pusher's own scheduler decides which job takes a slot. Pure.
 
 use crate::message::SlotKind;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A possible holder of a slot: a pusher of this supervisor, dead or alive.
 pub type SlotHolder = u64;
@@ -112,21 +112,39 @@ impl SlotPool {
         (self.limit / 2).max(1)
     }
 
+    /// The most slots for large work of one pusher: equal for all that have such work, so that remotes that are equally far
+    /// take the same files at the same time, and these are read from disk once.
+    fn large_share(&self) -> usize {
+        let held = self.held.keys().chain(&self.waiting);
+        let large = held.filter(|(_, kind)| *kind == SlotKind::Large);
+        let pushers: BTreeSet<SlotHolder> = large.map(|(holder, _)| *holder).collect();
+        (self.large_most() / pushers.len().max(1)).max(1)
+    }
+
     fn held(&self, of: impl Fn(SlotHolder, SlotKind) -> bool) -> usize {
         let held = self.held.iter().filter(|((holder, kind), _)| of(*holder, *kind));
         held.map(|(_, count)| count).sum()
     }
 
-    fn may_have(&self, holder: SlotHolder, kind: SlotKind) -> bool {
-        let enough = kind == SlotKind::Large
-            && self.held(|_, kind| kind == SlotKind::Large) >= self.large_most();
-        !enough && self.held(|of, _| of == holder) < self.share()
+    fn may_have(&self, holder: SlotHolder, kind: SlotKind, large_share: usize) -> bool {
+        let large = |of: Option<SlotHolder>| {
+            self.held(|by, kind| kind == SlotKind::Large && of.is_none_or(|of| of == by))
+        };
+        let fits = match kind {
+            SlotKind::Large => large(None) < self.large_most() && large(Some(holder)) < large_share,
+            SlotKind::Small => true,
+        };
+        fits && self.held(|of, _| of == holder) < self.share()
     }
 
     fn grant(&mut self) -> Vec<(SlotHolder, SlotKind)> {
         let mut granted = Vec::new();
+        // A grant changes neither who has large work nor who waits with it.
+        let large_share = self.large_share();
         while self.taken() < self.limit {
-            let next = |(holder, kind): &(SlotHolder, SlotKind)| self.may_have(*holder, *kind);
+            let next = |(holder, kind): &(SlotHolder, SlotKind)| {
+                self.may_have(*holder, *kind, large_share)
+            };
             let Some(place) = self.waiting.iter().position(next) else { break };
             let Some(next) = self.waiting.remove(place) else { break };
             *self.held.entry(next).or_default() += 1;
@@ -195,6 +213,21 @@ mod tests {
             let first = if limit == 1 { (0, Large) } else { (20, Small) };
             assert_eq!(slots.done(first.0, first.1), [next]);
         }
+    }
+
+    #[test]
+    fn large_work_is_shared_equally() {
+        let mut slots = SlotPool::new(10);
+        let want = |slots: &mut SlotPool, holder| who(slots.want(holder, Large));
+        assert_eq!((want(&mut slots, 1), want(&mut slots, 1)), (vec![1], vec![1]));
+        assert_eq!((want(&mut slots, 2), want(&mut slots, 2)), (vec![2], vec![2]));
+        assert!(want(&mut slots, 1).is_empty(), "the fifth is left: two for each");
+        assert_eq!(want(&mut slots, 3), [3]);
+        assert!(want(&mut slots, 3).is_empty());
+        // With three, one for each.
+        assert!(who(slots.done(1, Large)).is_empty());
+        assert_eq!(who(slots.done(1, Large)), [1], "it has none");
+        assert_eq!(who(slots.gone(2)), [3], "two again");
     }
 
     #[test]

@@ -19,6 +19,10 @@ pub fn file_ns() -> i64 {
 
 /// Wall clock, in milliseconds since 1970: the journal's time.
 pub fn wall_ms() -> i64 {
+    #[cfg(test)]
+    if let Some(now) = simulated::NOW.get() {
+        return simulated::START_MS + now.as_millis() as i64;
+    }
     wall_ns() / 1_000_000
 }
 
@@ -34,6 +38,25 @@ pub fn local_time(ms: i64) -> String {
 
 /// Time since boot, including time in suspend.
 pub fn boot() -> Duration {
+    #[cfg(test)]
+    if let Some(now) = simulated::NOW.get() {
+        return now;
+    }
     let t = clock_gettime(ClockId::Boottime);
     Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
+}
+
+/// The clock of a simulation.
+#[cfg(test)]
+pub(crate) mod simulated {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    /// The journal's time at the start of a simulation, in milliseconds since 1970.
+    pub const START_MS: i64 = 1_800_000_000_000;
+
+    thread_local! {
+        /// The time since boot that this thread sees, in a simulation.
+        pub static NOW: Cell<Option<Duration>> = const { Cell::new(None) };
+    }
 }

@@ -1,7 +1,8 @@
 //! Masters of ssh: starts one in the background, holds it by its control socket, and asks it to exit.
 
 use super::lock::Lock;
-use super::process::{bounded_memory_file, exited};
+use super::process::exited;
+use super::rsync::bounded_memory_file;
 use super::script::explained;
 use super::session::connect_within;
 use super::umask::as_given;

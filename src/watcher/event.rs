@@ -402,9 +402,10 @@ impl Map {
         !self.detached.is_empty()
     }
 
-    /// The directory was found: it is no longer between the halves of a move.
-    pub fn found_detached(&mut self, wd: i32) {
-        self.detached.retain(|d| d.wd != Some(wd));
+    /// The directory was found: it is no longer between the halves of a move. Returns its old path if it was.
+    pub fn found_detached(&mut self, wd: i32) -> Option<RelPath> {
+        let at = self.detached.iter().position(|d| d.wd == Some(wd))?;
+        Some(self.detached.swap_remove(at).from)
     }
 
     /// True if new directories are marked.

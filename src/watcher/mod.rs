@@ -28,7 +28,7 @@ mod root_record;
 pub(crate) mod scan;
 mod service;
 mod start;
-pub(crate) mod tree;
+pub mod tree;
 mod watched_root;
 
 pub use start::run;

@@ -39,6 +39,9 @@ use std::time::Duration;
 
 /// The maximum number of events in one transaction.
 const TURN_EVENTS: usize = 4_096;
+/// The wait for the other half of a move that the kernel has reported only in part. What was moved is pushed as a move
+/// if one push has both halves.
+const HALF_MOVE_WAIT: Duration = Duration::from_millis(1);
 /// The interval between scans of directories that could not be watched.
 const UNWATCHED_EVERY: Duration = Duration::from_secs(60);
 /// After events that marked nothing, the next checkpoint is written this long after the last one.
@@ -343,7 +346,7 @@ impl Service {
     }
 
     fn say_watches(&mut self) {
-        let watches = self.map.tree.len() as u64;
+        let watches = self.map.tree.count() as u64;
         if watches != self.watches_said {
             self.watches_said = watches;
             self.say(&FromWatcher::Watches(watches));

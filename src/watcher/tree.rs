@@ -80,7 +80,7 @@ impl Tree {
     }
 
     /// The number of directories in the tree, including detached ones.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.by_wd.len()
     }
 

@@ -58,7 +58,7 @@ fn a_file_that_turned_into_a_fifo_delays_no_other() {
     w.wait_identical();
     w.wait_in_sync();
     in_one_batch(&w, ("_", 2), || {
-        w.write("a", vec![b'a'; 1_800_000]);
+        w.write("a", vec![b'a'; 3_000_000]);
         w.write("z", "changed");
     });
     wait_written(&w.there(""), "a");

@@ -37,8 +37,8 @@ fn start() -> World {
     w
 }
 
-/// A world in the middle of a slow first copy of some 12,000 names, more than one portion, 24 MB and 24 s.
-fn first_copy() -> World {
+/// A world in the middle of a slow first copy of 1 MB a second: `files` more files of `bytes` in each of 200 directories.
+fn first_copy(files: usize, bytes: usize) -> World {
     let setup = Setup {
         params: "-a --bwlimit=1000",
         remote: ", max_delete: unlimited",
@@ -48,7 +48,7 @@ fn first_copy() -> World {
     let mut w = setup.build();
     let mut work = Work::new(plan(&w), 1);
     work.fill();
-    work.fill_more(60, 2_000);
+    work.fill_more(files, bytes);
     run(&mut w);
     w.wait_remote(0, "a first copy under way", |r| {
         r["pushed_files"].as_u64() > Some(0) || r["state"] == "reconciling"
@@ -165,8 +165,18 @@ fn slaves_match_while_the_instance_is_killed_and_started() {
 
 #[test]
 fn slaves_match_after_a_first_copy_with_killed_pushers_and_rsyncs() {
+    // More than one portion, 24 MB.
+    churn_a_first_copy(60, 2_000);
+}
+
+#[test]
+fn slaves_match_after_everything_was_pushed_at_once_with_killed_pushers_and_rsyncs() {
+    churn_a_first_copy(150, 500);
+}
+
+fn churn_a_first_copy(files: usize, bytes: usize) {
     let (mut round, mut killed) = (0, 0);
-    churn_and_compare(first_copy(), Duration::from_millis(1_500), DEADLINE * 4, |w| {
+    churn_and_compare(first_copy(files, bytes), Duration::from_millis(1_500), DEADLINE * 4, |w| {
         round += 1;
         let found = match round % 3 {
             0 => w.instance.pushers(),

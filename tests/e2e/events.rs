@@ -5,7 +5,7 @@ use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::{Setup, World, populate, write};
 use nix::sys::stat::Mode;
 use rustix::fs::{AtFlags, CWD, OFlags, XattrFlags, linkat};
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
@@ -83,6 +83,25 @@ fn a_file_kept_open_is_reported_and_sent_where_open_after_says_so() {
     drop(files);
     w.wait_identical();
     w.wait_local("no open file", |l| l["open_files"] == 0 && l["open_since_ms"].is_null());
+}
+
+/// Within one tick of the clock that stamps files, or because a program sets the time.
+#[test]
+fn a_file_written_again_with_the_same_size_and_time_is_pushed() {
+    let w = World::start(1);
+    for n in 0..5 {
+        let (name, there) = (format!("d/f{n}"), w.there(&format!("d/f{n}")));
+        let has = |text: &str| fs::read_to_string(&there).is_ok_and(|found| found == text);
+        w.write(&name, "one");
+        wait_for("the first content", DEADLINE, || has("one"));
+        let written = fs::metadata(w.at(&name)).unwrap().modified().unwrap();
+        let mut file = OpenOptions::new().write(true).open(w.at(&name)).unwrap();
+        file.write_all(b"two").unwrap();
+        file.set_times(FileTimes::new().set_modified(written)).unwrap();
+        drop(file);
+        wait_for("the second content", DEADLINE, || has("two"));
+    }
+    w.wait_identical();
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! The delete guard: an accident never empties a remote, and a release approves what was shown.
 
+use super::common::script::slow_to_tell;
 use super::common::tree::Tree;
 use super::common::wait::{DEADLINE, wait_for};
 use super::common::world::{Setup, World};
+use rusqlite::Connection;
 use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 fn held(remote: &Value) -> bool {
@@ -127,6 +128,20 @@ fn a_release_after_a_restart_approves_only_what_was_shown() {
     w.wait_identical();
 }
 
+/// The known number of entries is too high where two pushes created a name at the same time.
+#[test]
+fn the_guard_counts_no_more_entries_than_are_here_or_would_be_deleted() {
+    let mut w = stopped_with(Setup::default(), (0..300).map(|n| format!("d/f{n}")));
+    let journal = Connection::open(w.journal()).unwrap();
+    journal.execute("UPDATE remote SET entries = entries + 200", []).unwrap();
+    drop(journal);
+    (0..200).for_each(|n| fs::remove_file(w.at(&format!("d/f{n}"))).unwrap());
+    w.run(&[]);
+    let shown = w.wait_remote(0, "held", held);
+    assert!(shown["reason"].as_str().unwrap().contains("delete 200 of 302 entries"), "{shown}");
+    assert_eq!(files(&w), 300);
+}
+
 #[test]
 fn paths_that_waited_for_a_remote_and_vanished_while_stopped_are_guarded() {
     let mut w = stopped(Setup::default(), 30);
@@ -142,29 +157,6 @@ fn paths_that_waited_for_a_remote_and_vanished_while_stopped_are_guarded() {
     assert_eq!(files(&w), 30);
     release(&w);
     w.wait_identical();
-}
-
-/// An rsync whose comparisons of everything, once `dir/wait` exists, say `dir/listed` when they have seen the remote, and
-/// print what they saw when `dir/go` exists.
-fn slow_to_tell(dir: &Path) -> String {
-    let script = dir.join("rsync");
-    let text = r#"#!/bin/sh
-dir=$(dirname "$0")
-case " $* " in
-*" --files-from"*) exec rsync "$@" ;;
-*" -n "* | *" --dry-run "*) [ -e "$dir/wait" ] || exec rsync "$@" ;;
-*) exec rsync "$@" ;;
-esac
-rsync "$@" > "$dir/output"
-status=$?
-: > "$dir/listed"
-until [ -e "$dir/go" ]; do sleep 0.05; done
-cat "$dir/output"
-exit $status
-"#;
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    format!(", program: {script:?}")
 }
 
 #[test]

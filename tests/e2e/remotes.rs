@@ -148,7 +148,8 @@ fn hung_remotes_with_few_slots_do_not_starve_the_others() {
 #[test]
 fn a_wrong_password_is_reported_and_a_right_one_works() {
     let daemon = Options { auth: true, proxied: true, ..Options::default() };
-    let w = Setup { daemon, ..setup() }.start();
+    // A standby has logged in before.
+    let w = Setup { daemon, settings: "standby: off", ..setup() }.start();
     populate(&w.master, 2, 2);
     w.wait_identical();
     std::fs::write(w.remotes[0].password_file(), "wrong\n").unwrap();

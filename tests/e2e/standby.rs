@@ -4,11 +4,12 @@ use crate::common::procs::Proc;
 use crate::common::rsyncd::Options;
 use crate::common::tree::Tree;
 use crate::common::wait::{DEADLINE, holds_for, wait_for};
-use crate::common::world::{Setup, World};
+use crate::common::world::{Setup, World, write};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::fs;
-use std::time::Duration;
+use std::fs::{self, File, FileTimes};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -60,6 +61,39 @@ fn a_change_goes_through_the_standby_and_the_next_one_is_ready() {
     no_trouble(&w);
 }
 
+/// An rsync from above sets the attributes of the directory, writes the file under another name, gives it an old time and
+/// its name, and sets the attributes of the directory again.
+#[test]
+fn what_a_master_above_sends_goes_through_one_kind_of_standby() {
+    let w = active();
+    let above = w.outside.join("above");
+    let settled = || {
+        w.wait_identical();
+        w.wait_in_sync();
+        standby(&w);
+    };
+    let bring = |name: &str| {
+        let path = above.join(name);
+        write(&path, "x");
+        let old = FileTimes::new().set_modified(SystemTime::now() - Duration::from_secs(60));
+        File::options().append(true).open(path).unwrap().set_times(old).unwrap();
+        let mut rsync = Command::new("rsync");
+        let brought = rsync.args(["-aR", &format!("./{name}")]).arg(&w.master).current_dir(&above);
+        assert!(brought.status().unwrap().success());
+        settled();
+        let directory = File::open(w.at(name).parent().unwrap()).unwrap();
+        directory.set_times(FileTimes::new().set_modified(SystemTime::now())).unwrap();
+        settled();
+    };
+    // The first ones show what is needed.
+    (0..4).for_each(|n| bring(&format!("d/f{n}")));
+    let pushes = |w: &World| w.instance.log_text().matches(" DEBG rsync, ").count();
+    let before = (pushes(&w), fed(&w));
+    (4..9).for_each(|n| bring(&format!("d/f{n}")));
+    let (all, fed) = (pushes(&w) - before.0, fed(&w) - before.1);
+    assert!(all >= 10 && 4 * fed >= 3 * all, "{fed} of {all}");
+}
+
 #[test]
 fn a_standby_in_a_replaced_root_deletes_nothing() {
     let w = active();
@@ -87,6 +121,8 @@ fn a_standby_in_a_replaced_root_deletes_nothing() {
 fn a_killed_standby_is_replaced_without_trouble() {
     let w = active();
     for n in 0..5 {
+        // A push that is under way may be broken by the kill.
+        w.wait_in_sync();
         let pid = standby(&w).pid;
         kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
         w.write(&format!("f{n}"), "x");
@@ -102,9 +138,11 @@ fn a_killed_standby_is_replaced_without_trouble() {
 fn a_standby_whose_connection_ended_is_no_trouble_of_the_remote() {
     let w = active();
     for n in 0..5 {
+        w.wait_in_sync();
         standby(&w);
         for server in w.remotes[0].transfers() {
-            kill(Pid::from_raw(server.pid), Signal::SIGKILL).unwrap();
+            // One may have ended just now.
+            let _ = kill(Pid::from_raw(server.pid), Signal::SIGKILL);
         }
         w.write(&format!("f{n}"), "x");
         w.wait_identical();

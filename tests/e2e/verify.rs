@@ -150,6 +150,28 @@ fn everything_changed_by_hand_is_found_and_repaired() {
     assert_eq!(said, format!("MASTER REMOTE0\n  {identical}\nMASTER REMOTE1\n  {identical}\n"));
 }
 
+/// A dry run prints no line for a name that the slave's own `exclude` refuses. Nothing is called good for that.
+#[test]
+fn what_a_slave_refuses_is_never_called_identical() {
+    let daemon = Options { module_lines: "exclude = *.refused\n".into(), ..Options::default() };
+    let mut w = Setup { daemon, ..Setup::default() }.build();
+    w.write("d/x.refused", "x");
+    w.write("d/y", "x");
+    w.run(&["-r"]);
+    w.wait_remote(0, "one failure", |r| r["failing"] == 1 && r["reconcile"].is_null());
+    let said = verify(&w, &[], 1);
+    assert!(said.contains("only failing paths differ"), "{said}");
+    assert!(w.instance.command(&["journal", "drop"]).status.success());
+    let said = verify(&w, &[], 1);
+    assert!(said.contains("INCOMPLETE: ERROR: daemon refused to receive file"), "{said}");
+    // The next reconcile finds it again.
+    assert_eq!(w.instance.command(&["sync"]).status.code(), Some(1));
+    w.wait_remote(0, "one failure", |r| r["failing"] == 1 && r["reconcile"].is_null());
+    w.instance.stop();
+    let said = verify(&w, &[], 1);
+    assert!(said.contains("INCOMPLETE: ERROR: daemon refused to receive file"), "{said}");
+}
+
 #[test]
 fn verify_compares_without_a_supervisor() {
     let mut w = World::start(1);

@@ -126,7 +126,7 @@ fn a_scrub_resumes_after_a_restart() {
     // On a slow machine the next run may have begun by now.
     let there = w.there("a/extra").exists();
     assert!(there || !verify(&w)["last"].is_null(), "not this run\n{}", w.instance.report());
-    assert!(!w.there("c").exists(), "by the scan");
+    wait_for("the deletion, by the scan", DEADLINE, || !w.there("c").exists());
     // The next run finds it.
     wait_repaired(&w);
     let after = w.rsyncs().split_off(rsyncs);

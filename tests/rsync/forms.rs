@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use syncsup::config::model::{FilterRules, NameRules, Target};
 use syncsup::filter::Filter;
 use syncsup::path::RelPath;
-use syncsup::rsync::argv::{Form, Options, list, list_directories, list_whole};
+use syncsup::rsync::argv::{Form, Options, list, list_directories, list_whole, risk_rules_except};
 use syncsup::rsync::exit_status::Verdict;
 use syncsup::rsync::itemize::Totals;
 
@@ -130,7 +130,7 @@ fn whole_directories_are_sent_without_excluded_paths() {
         let entries = ps(&["d", "d/#", "d/#;", "d/..swp", "d/dir~", "d/f", "other/g", "gone"]);
         let list = list_whole(&entries, &whole);
         assert_eq!(list, b"/d/\0/other/g\0/gone\0");
-        let form = Form::SendWhole { options };
+        let form = Form::SendWhole { options: options.clone() };
         rig.run(&form, ON, &list).ok();
         let want = ["d", "d/#", "d/#;", "d/..swp", "d/dir~", "d/f", "d/stays", "other", "other/g"];
         assert_eq!(names(&dst), want);
@@ -140,6 +140,99 @@ fn whole_directories_are_sent_without_excluded_paths() {
         }
         let dry = Options { dry: true, ..ON };
         assert!(rig.run(&form, dry, &list).ok().said().is_empty());
+    }
+}
+
+#[test]
+fn trees_and_everything_are_sent_without_excluded_paths() {
+    let rules = FilterRules {
+        names: NameRules::Editors,
+        exclude_glob: vec!["*.tmp".into(), "cache/".into()],
+        ..FilterRules::default()
+    };
+    let options = Filter::new(&rules).unwrap().as_rsync_options().unwrap();
+    let sent = ["d/e/f", "d/e~/g", "d[a]*/x", "d/empty/.keep"];
+    let left_out = ["d/e/f~", "d/a.tmp", "d/b.tmp/x", "d/cache/x", ".syncsup-trash/x"];
+    for receiver in receivers() {
+        for everything in [false, true] {
+            let rig = Rig::new(&receiver);
+            let (src, dst) = (rig.src(), rig.dst());
+            make(&src, sent.iter().chain(&left_out), "new");
+            make(&src, ["other/y"], "new");
+            make(&dst, ["d/stays", "d/e/f", "stays"], "old!");
+            let options = options.clone();
+            let (form, list) = match everything {
+                true => (Form::SendEverything { options }, Vec::new()),
+                false => (Form::SendTrees { options }, list(&ps(&["d", "d[a]*"]))),
+            };
+            rig.run(&form, ON, &list).ok();
+            for name in sent {
+                assert!(dst.join(name).exists(), "{name}");
+            }
+            for name in left_out {
+                assert!(!dst.join(name).exists(), "{name}");
+            }
+            assert!(dst.join("d/stays").exists() && dst.join("stays").exists(), "no deletion");
+            assert_eq!(dst.join("other/y").exists(), everything);
+            let dry = Options { dry: true, ..ON };
+            assert!(rig.run(&form, dry, &list).ok().said().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_file_gets_its_new_name_from_a_placeholder() {
+    for receiver in receivers() {
+        let rig = Rig::new(&receiver);
+        let (src, dst) = (rig.src(), rig.dst());
+        make(&dst, ["old/a", "old/same"], "content");
+        make(&src, ["old/a", "old/other", "old/same"], "no real");
+        fs::create_dir_all(src.join("new/deep")).unwrap();
+        for (from, to) in [("old/a", "new/deep/b"), ("old/other", "0"), ("old/same", "new/-x")] {
+            fs::hard_link(src.join(from), src.join(to)).unwrap();
+        }
+        for name in ["old/a", "old/same"] {
+            set_mtime(&src.join(name), 1_000_000_000);
+            set_mtime(&dst.join(name), 1_000_000_000);
+        }
+        fs::remove_file(src.join("0")).unwrap();
+        fs::remove_file(src.join("old/other")).unwrap();
+        let names = ps(&["old/a", "new/deep/b", "old/same", "new/-x"]);
+        let run =
+            rig.run(&Form::Rename, Options { delete: false, force: false, ..ON }, &list(&names));
+        run.ok();
+        for (from, to) in [("old/a", "new/deep/b"), ("old/same", "new/-x")] {
+            let inode = |name| fs::metadata(dst.join(name)).unwrap().ino();
+            assert_eq!(inode(from), inode(to), "{to}");
+            assert_eq!(fs::read(dst.join(to)).unwrap(), b"content");
+        }
+    }
+}
+
+/// Rules keep what is excluded, at any depth, and say so. A pattern for files matches no directory.
+#[test]
+fn names_are_deleted_without_what_is_excluded_below_them() {
+    for receiver in receivers() {
+        let rig = Rig::new(&receiver);
+        let dst = rig.dst();
+        let gone = ["a/x", "a/sub/y", "a/b~/z", "p~/q/[1]*/x", "single"];
+        let kept = ["k/a.tmp", "k/deep/b.tmp/x", "e/deep/f~", "other/x", "p~/other"];
+        make(&dst, gone.iter().chain(&kept).chain(&["k/x", "e/deep/y"]), "x");
+        fs::create_dir_all(rig.src().join("p~/q")).unwrap();
+        let names = ps(&["a", "k", "e", "p~/q/[1]*", "single"]);
+        let rules = risk_rules_except(&names, &[b"*.tmp".to_vec()], &["*~", "#*#"]);
+        let file = rig.base().join("rules");
+        fs::write(&file, rules).unwrap();
+        let from = list_directories(&ps(&["", "p~/q"]));
+        let run = rig.run(&Form::DeleteB { rules: file }, ON, &from);
+        run.ok();
+        for name in gone.iter().chain(&["k/x", "e/deep/y"]) {
+            assert!(!dst.join(name).exists(), "{name}");
+        }
+        assert!(!dst.join("a").exists() && !dst.join("p~/q/[1]*").exists());
+        for name in kept {
+            assert!(dst.join(name).exists(), "{name}");
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::rsync::charset::Charsets;
 use crate::rsync::complaint;
 use crate::rsync::differ::{Differ, directory_of};
 use crate::rsync::excluded::{Holders, topmost};
-use crate::rsync::exit_status::Verdict;
+use crate::rsync::exit_status::{self, Verdict};
 use crate::rsync::itemize::{Change, ChangeKind, Line};
 use crate::rsync::params;
 use crate::rsync::refused;
@@ -27,7 +27,7 @@ use crate::rsync_run::run::Finished;
 use crate::stat::Kind;
 use crate::sys::clock;
 use crate::sys::files::Root;
-use crate::sys::process::Rsync;
+use crate::sys::rsync::Launch;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use tempfile::NamedTempFile;
@@ -125,7 +125,9 @@ fn compare(
         Ok(compared) => compared,
         Err(judgement) => return Ok(VerifyEnd::Failed(judgement.message)),
     };
-    let incomplete = compared.incomplete().map(str::to_owned).or(unconvertible);
+    let refused = exit_status::refuses_names(compared.stderr());
+    let refused = refused.then_some(compared.judgement().message.as_str());
+    let incomplete = compared.incomplete().or(refused).map(str::to_owned).or(unconvertible);
     let entries = compared.totals.files;
     let mut differ = Differ::default();
     for line in compared.into_lines().map_err(broken)? {
@@ -231,10 +233,14 @@ fn start(
             Some(file)
         }
     };
-    let scratch = std::env::temp_dir();
-    let rsync =
-        Rsync::start(&argv, argv::ENV, argv::ENV_REMOVE, &root.proc_path(), &list, &scratch)
-            .map_err(broken)?;
+    let launch = Launch {
+        argv: &argv,
+        envs: argv::ENV,
+        unset: argv::ENV_REMOVE,
+        directory: &root.proc_path(),
+        scratch: &std::env::temp_dir(),
+    };
+    let rsync = launch.start(&list).map_err(broken)?;
     let (rsync, timeout_s) = (rsync.reading(rules), remote.peer.timeout_s);
     let run = DryRun::new(rsync, root, timeout_s, Patience::FOR_THE_TIMEOUT, clock::boot());
     Ok((if checksum { run.by_content() } else { run }, unconvertible))

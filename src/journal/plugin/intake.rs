@@ -45,6 +45,7 @@ impl Journal {
                     seq: row.get(1)?,
                     scope: Scope::from_db(row.get(2)?),
                     events: row.get(3)?,
+                    origin: None,
                     marked_at_ms: row.get(4)?,
                 };
                 if !ripe(&mark) {

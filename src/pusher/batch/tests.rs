@@ -6,7 +6,14 @@ fn path(text: &str) -> RelPath {
     RelPath::new(text).unwrap()
 }
 fn marked(text: &str, seq: i64) -> Marked {
-    Marked { path: path(text), seq, scope: Scope::Entry, events: Events::WRITE, marked_at_ms: 10 }
+    Marked {
+        path: path(text),
+        seq,
+        scope: Scope::Entry,
+        events: Events::WRITE,
+        origin: None,
+        marked_at_ms: 10,
+    }
 }
 fn owed(text: &str, events: Events) -> Owed {
     let (path, scope) = (path(text), Scope::Entry);
@@ -135,7 +142,7 @@ fn the_last_directories_of_an_aborted_rsync_are_compared() {
 #[test]
 fn after_an_unseen_end_a_path_is_pushed_exactly_twice() {
     let batch = Batch::new(vec![marked("a", 5)], vec![owed("b", Events::WRITE)], 5);
-    let unseen = batch.unseen();
+    let unseen = batch.unseen(&Findings::default());
     assert_eq!(unseen.cursor, None);
     assert_eq!(unseen.owe.len(), 2, "a mark becomes owed, too, because it may be marked again");
     let parents = batch.parents();
@@ -279,4 +286,90 @@ fn a_disposition_of_higher_rank_stays_and_a_later_message_replaces_an_earlier_on
     findings.plan_again();
     assert_eq!(findings.of(&path("a")), Some(&Disposition::Unsteady), "no plan finds it again");
     assert!(findings.is_deferred(&path("b")) && findings.of(&path("c")).is_none());
+}
+
+fn settled(row: Owed, findings: &Findings) -> Vec<Owe> {
+    Batch::new(vec![], vec![row], 0).settle(findings, Totals::default(), TIMES).owe
+}
+
+#[test]
+fn a_directory_that_was_pushed_whole_in_part_is_compared_under_the_guard() {
+    let whole = Events::RECONCILE | Events::DIR | Events::WHOLE | Events::BULK;
+    let row = Owed { scope: Scope::Tree, ..owed("d", whole) };
+    let mut findings = Findings::default();
+    assert!(settled(row.clone(), &findings).is_empty());
+    findings.note(path("d"), Disposition::Compare(Scope::Tree));
+    let [owe] = &settled(row.clone(), &findings)[..] else { panic!() };
+    assert!(owe.scope == Scope::Tree && owe.events.contains(Events::SCAN | Events::WHOLE));
+    assert!(!owe.events.contains(Events::BULK), "it is not pushed whole again");
+    // Everything whose earlier push may still run is compared when that has ended.
+    let row = Owed { path: path(""), events: whole | Events::AGAIN, ..row };
+    let [owe] = &settled(row.clone(), &Findings::default())[..] else { panic!() };
+    assert_eq!((owe.scope, owe.next_try_ms), (Scope::Tree, TIMES.echo_ms));
+    assert!(owe.events.contains(Events::ECHO | Events::SCAN));
+    assert!(!owe.events.intersects(Events::BULK | Events::AGAIN));
+}
+
+#[test]
+fn what_is_pushed_beside_everything_is_pushed_once_more() {
+    let beside = Findings { beside: Beside::Everything, ..Findings::default() };
+    let row = owed("f", Events::WRITE | Events::BESIDE);
+    assert!(settled(row.clone(), &Findings::default()).is_empty(), "that was once more");
+    let [owe] = &settled(row, &beside)[..] else { panic!() };
+    assert!(owe.events.contains(Events::WRITE | Events::BESIDE) && owe.next_try_ms == TIMES.now_ms);
+    let ended = Findings { beside: Beside::Ended, ..Findings::default() };
+    let again = settled(owed("f", Events::WRITE), &ended);
+    assert!(again.len() == 1 && !again[0].events.contains(Events::BESIDE), "it waits for nothing");
+    assert!(settled(owed("", Events::ATTRIB), &beside).is_empty(), "the root is set at the end");
+    let gone = owed("gone", Events::DELETE);
+    assert!(settled(gone, &beside)[0].events.contains(Events::DELETE | Events::BESIDE));
+    let large = owed("large", Events::WRITE | Events::LARGE);
+    assert!(settled(large, &beside)[0].events.contains(Events::LARGE), "in its own lane");
+    let mut batch = Batch::new(vec![], vec![owed("", Events::WHOLE | Events::BULK)], 0);
+    batch.sort();
+    assert!(batch.is_everything() && batch.is_in_whole(&path("a/b")) && !batch.touches(&path("a")));
+}
+
+#[test]
+fn names_in_a_directory_that_is_pushed_whole_are_in_flight() {
+    let rows = vec![owed("d", Events::WHOLE | Events::BULK), owed("e", Events::RECONCILE)];
+    let mut batch = Batch::new(vec![], rows, 0);
+    batch.sort();
+    assert!(batch.is_in_whole(&path("d/x/y")) && !batch.is_everything());
+    assert!(!batch.is_in_whole(&path("e/x")) && !batch.is_in_whole(&path("d-e")));
+}
+
+#[test]
+fn a_directory_that_was_also_marked_is_compared_after_it_was_pushed_whole() {
+    let events = Events::WHOLE | Events::BULK | Events::COMPARE | Events::MOVE | Events::DELETE;
+    let row = Owed { scope: Scope::Tree, ..owed("d", events) };
+    let [owe] = &settled(row, &Findings::default())[..] else { panic!() };
+    assert_eq!(owe.scope, Scope::Tree);
+    assert_eq!(owe.events, Events::MOVE | Events::DELETE | Events::DIR | Events::SCAN);
+}
+
+#[test]
+fn the_root_is_set_once_more_after_everything_was_pushed() {
+    let whole = Events::RECONCILE | Events::DIR | Events::WHOLE | Events::BULK;
+    let row = Owed { path: path(""), scope: Scope::Tree, ..owed("", whole) };
+    let end =
+        Batch::new(vec![], vec![row], 0).settle(&Findings::default(), Totals::default(), TIMES);
+    assert_eq!(end.whole, [path("")]);
+    let [owe] = &end.owe[..] else { panic!() };
+    assert!(owe.path.is_root() && owe.scope == Scope::Entry && !owe.events.contains(Events::WHOLE));
+}
+
+#[test]
+fn what_a_remote_cannot_take_as_a_whole_is_compared() {
+    let whole = Events::RECONCILE | Events::DIR | Events::WHOLE | Events::BULK;
+    let rows = vec![Owed { scope: Scope::Tree, ..owed("d", whole) }, owed("f", Events::BULK)];
+    let batch = Batch::new(vec![], rows, 0);
+    assert_eq!(batch.not_whole().map(|end| end.compare), Some(vec![path("d")]));
+    assert!(Batch::new(vec![], vec![owed("f", Events::BULK)], 0).not_whole().is_none());
+    let mut findings = Findings::default();
+    findings.note(path("d"), Disposition::Unsteady);
+    let row = Owed { scope: Scope::Tree, ..owed("d", whole) };
+    let end = Batch::new(vec![], vec![row], 0).settle(&findings, Totals::default(), TIMES);
+    assert_eq!(end.compare, [path("d")]);
+    assert!(end.owe[0].events.contains(Events::SCAN) && !end.owe[0].events.contains(Events::BULK));
 }

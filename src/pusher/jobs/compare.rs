@@ -4,15 +4,19 @@
 //! nothing, so it may run during pushes without a race: each path is checked again when it is pushed. The rows are
 //! written in portions, so that a first copy of millions of files never needs millions of rows.
 
-use super::rows::{Unseen, directories, not_compared, owe, swapped, unconvertible};
+use super::rows::{
+    Unseen, compared_after, compared_again, directories, not_compared, owe, swapped, unshown, whole,
+};
 use super::rsyncing::Rsyncing;
-use crate::journal::{Events, Held, Owed, Scope, Settlement};
+use crate::journal::{Events, Held, NOT_LIVE, Owed, Scope, Settlement};
 use crate::path::{OsBytes, RelPath};
+use crate::pusher::batch::Beside;
 use crate::pusher::context::{Context, broken};
 use crate::pusher::doubt::Names;
 use crate::pusher::guard::{self, Extent, Losses};
 use crate::pusher::health::retry_most_ms;
 use crate::pusher::job_error::JobError;
+use crate::pusher::trees::{self, Files};
 use crate::pusher::walk;
 use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::argv::{self, Form, Options};
@@ -22,8 +26,11 @@ use crate::rsync::exit_status::{Judgement, Verdict};
 use crate::rsync::itemize::{Change, ChangeKind, Line, Lines};
 use crate::rsync_run::dry_run::{Compared, Counts, DryRun};
 use crate::rsync_run::run::Finished;
+use crate::stat::Kind;
 use crate::sys::clock;
-use std::collections::HashMap;
+use crate::sys::files::Root;
+use crate::sys::rsync::Rsync;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::BufReader;
 use std::time::Duration;
@@ -35,6 +42,11 @@ const PORTION: usize = 10_000;
 const AHEAD: u64 = 2 * PORTION as u64;
 /// Directories compared in one dry run.
 pub const DIRS_AT_ONCE: u32 = 1_000;
+
+/// The fewest differences for which everything is pushed at once.
+const EVERYTHING_LEAST: u64 = 20_000;
+/// At least one of this number of names must differ for that: rsync compares the others once more.
+const EVERYTHING_SHARE: u64 = 5;
 
 /// What a comparison covers.
 #[derive(Debug)]
@@ -52,24 +64,53 @@ pub enum CompareSubject {
     Names,
 }
 
+impl CompareSubject {
+    /// True if what the remote lacks may be pushed without a look at single names.
+    fn may_push_whole(&self, context: &Context) -> bool {
+        match self {
+            CompareSubject::Reconcile { exclude, .. } => {
+                exclude.is_empty() && trees::can_be_sent(context)
+            }
+            CompareSubject::Dirs(_) | CompareSubject::Names => false,
+        }
+    }
+}
+
+/// What is being pushed while a comparison advances.
+#[derive(Clone, Copy, Debug)]
+pub struct Pushing {
+    /// A push is in flight.
+    pub any: bool,
+    /// Everything is being pushed.
+    pub everything: bool,
+}
+
 /// A running comparison.
 pub struct Compare {
     subject: CompareSubject,
     stage: CompareStage,
     /// What it found.
     pub found: Found,
-    /// Names that it left out because they cannot be converted. A push of them fails and reports that.
-    unconvertible: Vec<RelPath>,
+    /// Names that no line shows: they cannot be converted, or the slave refuses them. A push of them fails and reports
+    /// that.
+    unshown: Vec<RelPath>,
+    /// Missing directories that are pushed whole: nothing is written about what is below them.
+    whole: HashSet<RelPath>,
+    /// Everything was perhaps being pushed meanwhile, and may have changed what was compared.
+    beside: Beside,
     /// Names that pushes delete meanwhile. The comparison may have seen them on the remote just before.
     deleting: Touched,
 }
 
 enum CompareStage {
+    /// The names in the root are compared first: if the remote has none of them, the rest need not be compared.
+    Looking(DryRun),
     Running(DryRun),
     /// It cannot run now, for this reason.
     Refused(String),
     Spooling {
-        lines: Lines<BufReader<File>>,
+        /// What a dry run printed, if there was one.
+        lines: Option<Lines<BufReader<File>>>,
         deletions: bool,
         incomplete: Option<Unseen>,
     },
@@ -84,8 +125,10 @@ pub struct Found {
     pub deletions: u64,
     /// The size of those to send.
     pub bytes: u64,
-    /// Rows written so far.
+    /// Those for which rows were written so far.
     pub written: u64,
+    /// The number of these rows.
+    pub rows: u64,
     /// The number of entries that the remote has.
     pub entries: u64,
 }
@@ -115,25 +158,25 @@ pub enum CompareProgress {
 
 impl Rsyncing for Compare {
     fn is_running(&self) -> bool {
-        matches!(self.stage, CompareStage::Running(_))
+        matches!(self.stage, CompareStage::Running(_) | CompareStage::Looking(_))
     }
 
     fn idles(&self, now: Duration) -> bool {
         match &self.stage {
-            CompareStage::Running(run) => run.idles(now),
+            CompareStage::Running(run) | CompareStage::Looking(run) => run.idles(now),
             CompareStage::Spooling { .. } | CompareStage::Refused(_) => false,
         }
     }
 
     fn poll_after(&self) -> Option<Duration> {
         match &self.stage {
-            CompareStage::Running(run) => Some(run.poll_after()),
+            CompareStage::Running(run) | CompareStage::Looking(run) => Some(run.poll_after()),
             CompareStage::Spooling { .. } | CompareStage::Refused(_) => None,
         }
     }
 
     fn kill(&mut self) {
-        if let CompareStage::Running(run) = &mut self.stage {
+        if let CompareStage::Running(run) | CompareStage::Looking(run) = &mut self.stage {
             run.kill();
         }
     }
@@ -148,41 +191,59 @@ impl Compare {
         now: Duration,
     ) -> Result<Option<Compare>, JobError> {
         let root = context.open_root()?;
-        let mut options = Options {
-            checksum: false,
-            dry: true,
-            delete: context.delete(),
-            force: true,
-            stats: true,
-            unchanged: false,
-        };
         let (subject, (rsync, unconvertible)) = match subject {
-            CompareSubject::Reconcile { why, exclude } => {
+            CompareSubject::Reconcile { .. } => {
                 if let Some(message) = context.cannot_compare(&[RelPath::root()])? {
-                    let subject = CompareSubject::Reconcile { why, exclude };
                     let stage = CompareStage::Refused(message);
-                    let (found, unconvertible) = (Found::default(), Vec::new());
-                    return Ok(Some(Compare { subject, stage, found, unconvertible, deleting }));
+                    return Ok(Some(Compare::new(subject, stage, Vec::new(), deleting)));
                 }
-                let form = Form::Everything { exclude: exclude.clone() };
-                let compared = context.compare(&root, &form, options, b"")?;
-                (CompareSubject::Reconcile { why, exclude }, compared)
+                if subject.may_push_whole(context) && is_large(context, &root) {
+                    let (rsync, _) = compare_names(context, &root)?;
+                    let stage = CompareStage::Looking(context.dry_run(rsync, root, now));
+                    return Ok(Some(Compare::new(subject, stage, Vec::new(), deleting)));
+                }
+                return Compare::everything(context, root, subject, deleting, now).map(Some);
             }
             CompareSubject::Dirs(rows) => {
                 let Some(rows) = directories(context, &root, rows)? else { return Ok(None) };
                 let tree = rows.iter().any(|row| row.scope == Scope::Tree);
-                options.checksum = rows.iter().any(swapped);
+                let options = Options { checksum: rows.iter().any(swapped), ..options(context) };
                 let form = if tree { Form::Tree } else { Form::Children };
                 let list = argv::list_directories(rows.iter().map(|row| &row.path));
                 (CompareSubject::Dirs(rows), context.compare(&root, &form, options, &list)?)
             }
-            CompareSubject::Names => {
-                let list = argv::list_directories([&RelPath::root()]);
-                (CompareSubject::Names, context.compare(&root, &Form::Children, options, &list)?)
-            }
+            CompareSubject::Names => (subject, compare_names(context, &root)?),
         };
         let stage = CompareStage::Running(context.dry_run(rsync, root, now));
-        Ok(Some(Compare { subject, stage, found: Found::default(), unconvertible, deleting }))
+        Ok(Some(Compare::new(subject, stage, unconvertible, deleting)))
+    }
+
+    /// Starts the dry run of a reconcile.
+    fn everything(
+        context: &Context,
+        root: Root,
+        subject: CompareSubject,
+        deleting: Touched,
+        now: Duration,
+    ) -> Result<Compare, JobError> {
+        let exclude = match &subject {
+            CompareSubject::Reconcile { exclude, .. } => exclude.clone(),
+            CompareSubject::Dirs(_) | CompareSubject::Names => Vec::new(),
+        };
+        let form = Form::Everything { exclude };
+        let (rsync, unconvertible) = context.compare(&root, &form, options(context), b"")?;
+        let stage = CompareStage::Running(context.dry_run(rsync, root, now));
+        Ok(Compare::new(subject, stage, unconvertible, deleting))
+    }
+
+    fn new(
+        subject: CompareSubject,
+        stage: CompareStage,
+        unshown: Vec<RelPath>,
+        deleting: Touched,
+    ) -> Self {
+        let (found, whole) = (Found::default(), HashSet::new());
+        Self { subject, stage, found, unshown, whole, beside: Beside::Nothing, deleting }
     }
 
     /// Why it runs, if it is a reconcile.
@@ -203,15 +264,15 @@ impl Compare {
         self.deleting.add(deleting);
     }
 
-    /// Advances the comparison. `pushing` says whether a push is in flight. The operator has `approved` this number of
-    /// deletions.
+    /// Advances the comparison. The operator has `approved` this number of deletions.
     pub fn advance(
         mut self,
         context: &mut Context,
-        pushing: bool,
+        pushing: Pushing,
         approved: Option<u64>,
         now: Duration,
     ) -> Result<(Option<Compare>, CompareProgress), JobError> {
+        self.beside = self.beside.later(pushing.everything);
         match self.stage {
             CompareStage::Running(mut run) => {
                 let Some(exited) = run.poll(now).map_err(broken)? else {
@@ -219,7 +280,29 @@ impl Compare {
                     return Ok((Some(self), CompareProgress::Running));
                 };
                 let finished = context.finish(run.into_run(), exited)?;
-                spool(self.subject, self.unconvertible, self.deleting, context, finished, approved)
+                let beside = self.beside;
+                let (next, progress) =
+                    spool(self.subject, self.unshown, self.deleting, context, finished, approved)?;
+                Ok((next.map(|next| Compare { beside, ..next }), progress))
+            }
+            CompareStage::Looking(mut run) => {
+                let Some(exited) = run.poll(now).map_err(broken)? else {
+                    self.stage = CompareStage::Looking(run);
+                    return Ok((Some(self), CompareProgress::Running));
+                };
+                let finished = context.finish(run.into_run(), exited)?;
+                let root = context.open_root()?;
+                if !lacks_everything(context, &root, finished)? {
+                    let (subject, deleting) = (self.subject, self.deleting);
+                    let compare = Compare::everything(context, root, subject, deleting, now)?;
+                    return Ok((Some(compare), CompareProgress::Running));
+                }
+                let (paths, bytes) = walk::extent(context, &root, u64::MAX, true);
+                self.found = Found { paths, bytes, ..Found::default() };
+                self.whole.insert(RelPath::root());
+                self.stage =
+                    CompareStage::Spooling { lines: None, deletions: false, incomplete: None };
+                Ok((Some(self), CompareProgress::Rows))
             }
             CompareStage::Refused(message) => {
                 let entries = context.remote_state.entries.unwrap_or(0) as u64;
@@ -246,7 +329,7 @@ impl Compare {
     fn write_rows(
         &mut self,
         context: &mut Context,
-        pushing: bool,
+        pushing: Pushing,
     ) -> Result<CompareProgress, JobError> {
         let bulk = self.is_bulk(context);
         let CompareStage::Spooling { lines, deletions, incomplete } = &mut self.stage else {
@@ -258,18 +341,20 @@ impl Compare {
                 CompareSubject::Dirs(_) | CompareSubject::Names => PORTION as u64,
                 CompareSubject::Reconcile { .. } => AHEAD,
             };
-            if left > if pushing { ahead } else { 0 } {
+            // A row may be that of a directory with many names.
+            let left = left * self.found.written / self.found.rows.max(1);
+            if left > if pushing.any { ahead } else { 0 } {
                 return Ok(CompareProgress::Running);
             }
         }
         let now_ms = clock::wall_ms();
         let mut end = Settlement::default();
         let also = match &self.subject {
-            // Size and time may be equal although the content differs.
-            CompareSubject::Dirs(rows) if rows.iter().any(swapped) => Events::MOVE,
             CompareSubject::Reconcile { .. } if bulk => Events::BULK,
             _ => Events::default(),
         };
+        let by_content =
+            matches!(&self.subject, CompareSubject::Dirs(rows) if rows.iter().any(swapped));
         // A scan found a changed directory. If the remote lacks a directory in it, that one may be old, and the remote
         // may have lost it with everything below.
         let unseen_below = matches!(&self.subject, CompareSubject::Dirs(rows) if rows.iter().all(|row| {
@@ -295,31 +380,64 @@ impl Compare {
             }
             CompareSubject::Reconcile { .. } | CompareSubject::Names => HashMap::new(),
         };
-        let portion = self.unconvertible.len().min(PORTION);
-        end.owe.extend(
-            self.unconvertible.drain(..portion).map(|path| unconvertible(path, since_ms, now_ms)),
-        );
-        while end.owe.len() < PORTION {
-            let Some(line) = lines.next() else { break };
+        let portion = self.unshown.len().min(PORTION);
+        end.owe.extend(self.unshown.drain(..portion).map(|path| unshown(path, since_ms, now_ms)));
+        let trees = match self.subject.may_push_whole(context) {
+            true => Some((context.open_root()?, context.journal.silent_mounts()?)),
+            false => None,
+        };
+        let (mut names, mut last) = (end.owe.len() as u64, false);
+        let everything = self.whole.contains(&RelPath::root());
+        if everything && self.found.rows == 0 {
+            names += self.found.paths - self.found.deletions;
+            end.owe.push(whole(RelPath::root(), since_ms, now_ms));
+        }
+        while names < PORTION as u64 {
+            let Some(line) = lines.as_mut().and_then(Iterator::next) else {
+                last = true;
+                break;
+            };
             context.supervisor.beat();
             let Line::Change(change) = line.map_err(broken)? else { continue };
             if wanted(context, &change, *deletions) {
+                let gone = change.kind == ChangeKind::Deleted;
+                if !gone && (everything || change.path.prefixes().any(|p| self.whole.contains(&p)))
+                {
+                    continue;
+                }
+                let missing = change.is_dir && change.kind == ChangeKind::Created;
+                let size = trees.as_ref().filter(|_| missing).and_then(|(root, silent)| {
+                    trees::size(context, root, &change.path, silent, Files::Counted)
+                });
                 let also = if apart(&change) { Events::default() } else { also };
                 let below = unseen_below && change.kind == ChangeKind::Created && change.is_dir;
+                // Size and time may be equal although the content differs.
+                let content = by_content && change.differs.in_content();
                 let mut owe = owe(change, since_ms, now_ms);
                 owe.events |= also;
+                owe.events.set(Events::CONTENT, content);
                 // It is the same directory, so its failures count.
                 owe.attempts = failed.get(&owe.path).copied().unwrap_or(0);
+                names += 1;
+                if let Some(size) = size.filter(|size| size.names > 0) {
+                    names += size.names as u64;
+                    (owe.scope, owe.events) = (Scope::Tree, owe.events | Events::WHOLE);
+                    self.whole.insert(owe.path.clone());
+                }
                 if below {
                     (owe.scope, owe.events) = (Scope::Tree, owe.events | Events::SCAN);
                 }
                 end.owe.push(owe);
             }
         }
-        self.found.written += end.owe.len() as u64;
-        let last = end.owe.len() < PORTION;
+        self.found.written += names;
+        self.found.rows += end.owe.len() as u64;
         if let (true, CompareSubject::Dirs(rows)) = (last, &self.subject) {
             end.done = rows.iter().map(|row| (row.path.clone(), row.generation)).collect();
+            end.owe.extend(rows.iter().filter_map(|row| compared_again(context, row, now_ms)));
+            if let Some(waits) = self.beside.waits() {
+                end.owe.extend(rows.iter().map(|row| compared_after(row, waits, now_ms)));
+            }
             if let Some(incomplete) = incomplete {
                 let most_ms = retry_most_ms(context.start.localpath.fail_log.as_ref());
                 end.owe.extend(not_compared(rows, incomplete, now_ms, most_ms));
@@ -332,11 +450,54 @@ impl Compare {
     }
 }
 
+/// The options of a dry run.
+fn options(context: &Context) -> Options {
+    Options {
+        checksum: false,
+        dry: true,
+        delete: context.delete(),
+        force: true,
+        stats: true,
+        unchanged: false,
+    }
+}
+
+/// Starts a comparison of the names in the root.
+fn compare_names(context: &Context, root: &Root) -> Result<(Rsync, Vec<RelPath>), JobError> {
+    let list = argv::list_directories([&RelPath::root()]);
+    context.compare(root, &Form::Children, options(context), &list)
+}
+
+/// True if the localpath has so many names that it matters how they are compared. Few of them are in the root.
+fn is_large(context: &Context, root: &Root) -> bool {
+    const IN_ROOT_MOST: usize = 10_000;
+    let in_root = walk::names(context, root, &RelPath::root(), IN_ROOT_MOST + 1).len();
+    let least = EVERYTHING_LEAST;
+    in_root <= IN_ROOT_MOST && walk::extent(context, root, least, false).0 >= least
+}
+
+/// True if a comparison of the names in the root shows that the remote has none of them, and no others. If it failed, a
+/// comparison of everything fails, too, and says why.
+fn lacks_everything(context: &Context, root: &Root, finished: Finished) -> Result<bool, JobError> {
+    let counts = |change: &Change| !change.path.is_root() && wanted(context, change, true);
+    let beat = || context.supervisor.beat();
+    let Ok(compared) = Compared::read(finished, beat, counts).map_err(broken)? else {
+        return Ok(false);
+    };
+    let here = walk::names(context, root, &RelPath::root(), usize::MAX).into_iter();
+    let here = here.filter(|(name, kind)| {
+        let path = RelPath::root().join(&name.name);
+        !context.filter.excludes(&path, *kind == Kind::Dir)
+    });
+    let Counts { paths, created, .. } = compared.counts;
+    Ok(compared.complete && created == paths && created == here.count() as u64)
+}
+
 /// Handles the end of a dry run: counts the differences, applies the delete guard, and makes a spool from the output,
 /// from which rows are read.
 fn spool(
     subject: CompareSubject,
-    unconvertible: Vec<RelPath>,
+    mut unshown: Vec<RelPath>,
     deleting: Touched,
     context: &Context,
     finished: Finished,
@@ -375,12 +536,14 @@ fn spool(
         compared.again(|| context.supervisor.beat(), add).map_err(broken)?;
         return Ok((None, CompareProgress::Names(names)));
     }
+    unshown.extend(context.refused_names(compared.stderr()));
     let Counts { paths, deletions, .. } = compared.counts;
     let found = Found {
-        paths: paths + unconvertible.len() as u64,
+        paths: paths + unshown.len() as u64,
         deletions,
         bytes: compared.totals.transferred_bytes,
         written: 0,
+        rows: 0,
         entries: guard::remote_entries(compared.totals.files, compared.totals.created, deletions),
     };
     if deletions > 0 && !live(&subject) && !guard::is_approved(approved, deletions) {
@@ -394,7 +557,7 @@ fn spool(
             Extent::Whole => {
                 losses.without_created(context.remote_state.created_files.unwrap_or(0))
             }
-            Extent::Part(_) => losses,
+            Extent::Part(_) => walk::fewer_entries(context, losses)?,
         };
         if guard::holds(context.start.remote.max_delete, losses) {
             // Too many names are in flight to know which were marked as deleted.
@@ -420,9 +583,20 @@ fn spool(
     let incomplete = (!deletions).then(|| {
         Unseen::new(named(context.complaints(compared.stderr())), compared.judgement().clone())
     });
-    let lines = compared.into_lines().map_err(broken)?;
+    // Sending everything as rsync does it costs less than many names one by one.
+    let (sent, all) = (found.paths - found.deletions, compared.totals.files);
+    let everything = subject.may_push_whole(context)
+        && incomplete.is_none()
+        && unshown.is_empty()
+        && sent >= EVERYTHING_LEAST
+        && sent >= all / EVERYTHING_SHARE;
+    let lines = Some(compared.into_lines().map_err(broken)?);
     let stage = CompareStage::Spooling { lines, deletions, incomplete };
-    Ok((Some(Compare { subject, stage, found, unconvertible, deleting }), CompareProgress::Rows))
+    let mut compare = Compare { found, ..Compare::new(subject, stage, unshown, deleting) };
+    if everything {
+        compare.whole.insert(RelPath::root());
+    }
+    Ok((Some(compare), CompareProgress::Rows))
 }
 
 /// The number of names that it would delete and that no mark reports as deleted. Names that were deleted locally while
@@ -472,7 +646,7 @@ fn named(complaints: Vec<complaint::Complaint>) -> Vec<(RelPath, String)> {
 /// True if live events marked everything it covers, so that the changes were made locally. What a scan or a reconcile
 /// finds may be an accident.
 fn live(subject: &CompareSubject) -> bool {
-    matches!(subject, CompareSubject::Dirs(rows) if !rows.iter().any(|row| row.events.contains(Events::SCAN)))
+    matches!(subject, CompareSubject::Dirs(rows) if !rows.iter().any(|row| row.events.intersects(NOT_LIVE)))
 }
 
 /// True if this difference must become owed.

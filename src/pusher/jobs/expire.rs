@@ -11,7 +11,7 @@ use crate::rsync::itemize::{Change, ChangeKind};
 use crate::rsync::trash;
 use crate::rsync_run::run::{Finished, Run};
 use crate::sys::clock;
-use crate::sys::process::Rsync;
+use crate::sys::rsync::Launch;
 use slog::{info, warn};
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
@@ -51,8 +51,9 @@ impl Expiry {
         let peer = context.peer();
         let mut argv = trash::expire(peer, rules.path());
         context.leave_out_refused(&mut argv, Purpose::Plain);
-        let (unset, scratch) = (argv::ENV_REMOVE, &context.start.state_dir);
-        let rsync = Rsync::start(&argv, trash::ENV, unset, &dir, b"", scratch).map_err(failed)?;
+        let (unset, scratch) = (argv::ENV_REMOVE, &*context.start.state_dir);
+        let launch = Launch { argv: &argv, envs: trash::ENV, unset, directory: &dir, scratch };
+        let rsync = launch.start(b"").map_err(failed)?;
         let timeout_s = context.start.remote.peer.timeout_s + GRACE_S;
         let run = Run::new(rsync, timeout_s, context.patience, now);
         Ok(Expiry { run, until: now + LONGEST, _rules: rules })

@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod expire;
+mod new_names;
 pub mod push;
 pub mod rows;
 pub mod rsyncing;
@@ -14,6 +15,7 @@ pub mod verify;
 use crate::path::RelPath;
 use crate::pusher::batch::Batch;
 use crate::pusher::lane::Lane;
+use crate::pusher::whole::Along;
 use crate::rsync_run::run::POLL_EVERY;
 use crate::sys::port::PortTry;
 use compare::Compare;
@@ -147,6 +149,20 @@ impl Jobs {
         Lane::BULK.into_iter().filter_map(|lane| self.push(lane))
     }
 
+    /// True while everything is being pushed.
+    pub fn pushes_everything(&self) -> bool {
+        self.bulk().any(Push::is_everything)
+    }
+
+    /// A push has started or ended. What is pushed beside everything is pushed once more after that.
+    pub fn note_beside(&mut self) {
+        let everything = self.pushes_everything();
+        let others = self.pushes.iter_mut().flatten().map(|busy| &mut busy.work);
+        for push in others.filter(|push| !push.is_everything()) {
+            push.findings.beside = push.findings.beside.later(everything);
+        }
+    }
+
     /// When the first push that waits for a connection retries.
     pub fn retry_at(&self) -> Option<Duration> {
         self.pushes().filter_map(Push::retry_at).min()
@@ -159,7 +175,17 @@ impl Jobs {
 
     /// True for a name in a push in flight.
     pub fn in_flight(&self, path: &RelPath) -> bool {
-        self.pushes().any(|push| push.has(path))
+        self.pushes().any(|push| push.covers(path))
+    }
+
+    /// What a push of `lane` that starts now may send that is not in its batch. What another push reads may be older than
+    /// what this one sends.
+    pub fn along(&self, lane: Lane) -> Along {
+        let others = [Lane::Small].into_iter().chain(Lane::BULK).filter(|other| *other != lane);
+        match others.into_iter().any(|other| self.push(other).is_some()) {
+            true => Along::Nothing,
+            false => Along::SmallFiles,
+        }
     }
 
     /// Tells the running comparisons that a push starts. `in_root` says whether the names in the root must be compared.
@@ -167,6 +193,9 @@ impl Jobs {
         let paths = || push.items.iter().map(|item| &item.path);
         if let Some(verify) = &mut self.verify {
             verify.work.touch(paths());
+            if push.is_everything() {
+                verify.work.touch_everything();
+            }
         }
         if let Some(compare) = &mut self.compare {
             compare.work.touch(push.deleted());

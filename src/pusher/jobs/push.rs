@@ -9,20 +9,23 @@ use crate::config::model::Toggles;
 use crate::journal::{Events, Scope, Settlement, Totals};
 use crate::path::RelPath;
 use crate::pusher::batch::{Aftermath, Batch, Disposition, Findings, Times};
-use crate::pusher::context::{Context, LINGER_MOST, RootLstat, broken};
+use crate::pusher::context::{Context, LINGER_MOST, broken};
 use crate::pusher::doubt;
 use crate::pusher::health::retry_most_ms;
 use crate::pusher::job_error::JobError;
 use crate::pusher::lane::Lane;
 use crate::pusher::plan::{self, Limits, Plan};
+use crate::pusher::sent_times::{Before, may_be_set};
+use crate::pusher::trees;
+use crate::pusher::whole::Along;
 use crate::rsync::exit_status::{Judgement, Trouble, Verdict};
 use crate::rsync::itemize::Change;
 use crate::rsync_run::run::{Finished, Run};
-use crate::stat::Kind;
+use crate::stat::{Kind, Stat};
 use crate::sys::clock;
 use crate::sys::files::Root;
 use slog::debug;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -54,6 +57,10 @@ pub struct Push {
     refused: Option<(Step, Aim, Duration)>,
     /// Since when the remote refuses connections.
     refused_since: Option<Duration>,
+    /// What it may send that is not in its batch.
+    along: Along,
+    /// Directories that its rsyncs read themselves.
+    read: BTreeSet<RelPath>,
     /// The mount points at which nothing was mounted when the batch was planned.
     unmounted: Vec<RelPath>,
     pub(super) pushed: Totals,
@@ -68,6 +75,10 @@ pub struct Push {
     names: usize,
     /// Failures at or below these paths do not become owed.
     forgotten: Vec<RelPath>,
+    /// When it began, by the clock of the files, in nanoseconds since 1970.
+    pub(super) begun_ns: i64,
+    /// What is below the directories that were pushed whole.
+    pub(super) below_whole: Vec<RelPath>,
     /// The remote answered: an rsync of this push has succeeded.
     pub(super) answered: bool,
     /// What other pushes have settled since this one started, each list sorted.
@@ -122,12 +133,13 @@ impl Rsyncing for Push {
 
 impl Push {
     /// Plans a batch and starts its first rsync. Another push in flight touches the `deferred` paths. They are due
-    /// again after this number of milliseconds.
+    /// again after this number of milliseconds. The push may send `along` what is not in the batch.
     pub fn start(
         context: &mut Context,
         lane: Lane,
         mut batch: Batch,
         deferred: HashMap<RelPath, i64>,
+        along: Along,
         now: Duration,
     ) -> Result<(Push, PushProgress), JobError> {
         let names = batch.items.len();
@@ -147,18 +159,32 @@ impl Push {
             run: None,
             refused: None,
             refused_since: None,
+            along,
+            read: BTreeSet::new(),
             unmounted: Vec::new(),
             pushed: Totals::default(),
             replans: 0,
             answered: false,
             settled_meanwhile: Vec::new(),
             forgotten: Vec::new(),
+            begun_ns: clock::file_ns(),
+            below_whole: Vec::new(),
             regular: BTreeMap::new(),
             absent: Vec::new(),
         };
         push.plan(context)?;
         let progress = push.next(context, now)?;
         Ok((push, progress))
+    }
+
+    /// True if it pushes everything. Marks are pushed beside it, and then once more after it.
+    pub fn is_everything(&self) -> bool {
+        self.batch.is_everything()
+    }
+
+    /// The lines that the rsync in flight has printed so far.
+    pub fn lines(&self) -> u64 {
+        self.run.as_ref().map_or(0, |(_, _, run)| run.lines())
     }
 
     /// The number of its paths.
@@ -176,9 +202,19 @@ impl Push {
         self.batch.has(path)
     }
 
-    /// True for a path of this push, and for one above or below it.
+    /// True for a path of this push, and for one in a directory that it pushes whole.
+    pub fn covers(&self, path: &RelPath) -> bool {
+        self.batch.has(path) || self.batch.is_in_whole(path)
+    }
+
+    /// True for a path of this push, for one above or below it, and for a name in a directory that its rsync reads.
     pub fn touches(&self, path: &RelPath) -> bool {
-        self.batch.touches(path)
+        self.batch.touches(path) || self.reads(path)
+    }
+
+    /// True for a name in a directory that its rsync reads. It may send the name although it is not in its batch.
+    pub fn reads(&self, path: &RelPath) -> bool {
+        !self.read.is_empty() && path.parent().is_some_and(|parent| self.read.contains(&parent))
     }
 
     /// The first path, and since when it has waited, in milliseconds since 1970. Also known when the push is done.
@@ -196,7 +232,10 @@ impl Push {
 
     /// What a push may have left on the remote that was killed, or whose end was not seen.
     pub fn unseen(&self) -> Aftermath {
-        Aftermath { leftovers: self.batch.parents(), unseen: Some(self.batch.unseen()) }
+        Aftermath {
+            leftovers: self.batch.parents(),
+            unseen: Some(self.batch.unseen(&self.findings)),
+        }
     }
 
     /// The last mark of the batch.
@@ -207,10 +246,17 @@ impl Push {
     /// The same of a push that has met trouble.
     pub fn aftermath(&self, judgement: &Judgement, now_ms: i64) -> Aftermath {
         if judgement.receiver_failed() {
-            return Aftermath { leftovers: self.batch.parents(), unseen: None };
+            let unseen = self.batch.not_whole();
+            return Aftermath { leftovers: self.batch.parents(), unseen };
         }
         if judgement.end_unseen {
-            return self.unseen();
+            let mut aftermath = self.unseen();
+            // The next one might break, too, at the same place.
+            let broken = judgement.verdict == Verdict::Remote(Trouble::Broken);
+            if let (true, Some(end)) = (broken, &mut aftermath.unseen) {
+                end.compare = self.batch.not_whole().unwrap_or_default().compare;
+            }
+            return aftermath;
         }
         // An earlier rsync of this push may have been aborted.
         Aftermath { leftovers: self.findings.leftovers(now_ms), unseen: None }
@@ -235,12 +281,7 @@ impl Push {
         now: Duration,
     ) -> Result<PushProgress, JobError> {
         if let Some((step, aim, _)) = self.refused.take_if(|(_, _, at)| now >= *at) {
-            let files = RootLstat::new(
-                &self.root,
-                context.journal.mounts()?,
-                context.journal.silent_mounts()?,
-                &context.supervisor,
-            );
+            let files = context.lstat_below(&self.root)?;
             if files.unmounted != self.unmounted {
                 // The step may list paths that only seem to be gone (rule 6).
                 self.plan(context)?;
@@ -306,12 +347,7 @@ impl Push {
     }
 
     pub(super) fn plan(&mut self, context: &Context) -> Result<(), JobError> {
-        let files = RootLstat::new(
-            &self.root,
-            context.journal.mounts()?,
-            context.journal.silent_mounts()?,
-            &context.supervisor,
-        );
+        let files = context.lstat_below(&self.root)?;
         let large = match self.lane {
             Lane::Large | Lane::Large2 => u64::MAX,
             Lane::Small | Lane::Bulk | Lane::Bulk2 => context.start.localpath.large_file_bytes,
@@ -325,12 +361,15 @@ impl Push {
             scope: item.scope,
             // It failed, perhaps because the remote has an unknown directory in its place.
             events: if item.attempts > 0 { item.events | Events::DIR } else { item.events },
+            origin: item.origin.clone(),
         });
         let limits = Limits {
             large,
             batch_bytes,
             hard_links: context.hard_links(),
             delete: context.delete(),
+            renames: self.lane == Lane::Small && context.may_rename(),
+            whole: Lane::BULK.contains(&self.lane) && trees::can_be_sent(context),
             one_device: context.one_device(&self.root),
         };
         let mut plan =
@@ -339,11 +378,46 @@ impl Push {
             plan.leave_out_long();
         }
         let unconvertible = plan.leave_out(|path| !context.can_convert(path));
+        self.compare_what_was_sent(context, &mut plan);
         self.unmounted = files.unmounted;
-        self.steps = step::steps(context, &plan)?;
+        self.steps = step::steps(context, &self.root, &plan, self.along)?;
+        self.read.extend(self.steps.iter().flat_map(Step::read).cloned());
+        // When it plans again, other pushes may have begun.
+        self.along = Along::Nothing;
         self.find(plan);
         self.findings.fail(unconvertible, UNCONVERTIBLE);
         Ok(())
+    }
+
+    /// A file that was pushed with the same time before may have other content now.
+    fn compare_what_was_sent(&self, context: &Context, plan: &mut Plan) {
+        let mut sent = context.sent_times.borrow_mut();
+        let spared = |path: &RelPath| self.batch.events(path).is_some_and(plan::spares_content);
+        plan.compare_by_content(|path, mtime_ns| match sent.before(path, mtime_ns) {
+            Before::Nothing => false,
+            Before::PushedInTick => !spared(path),
+            Before::Pushed => {
+                let stat = self.root.lstat(path);
+                !spared(path) && stat.is_ok_and(|stat| may_be_set(stat.mtime_ns, stat.ctime_ns))
+            }
+        });
+        plan.sent().for_each(|(path, mtime_ns)| sent.sent(path, mtime_ns, self.begun_ns));
+    }
+
+    /// Its rsyncs may have read its files at any time until now. Passes each to `each`, with the time that was planned.
+    fn look_again(&self, context: &Context, mut each: impl FnMut(&RelPath, i64, &Stat)) {
+        let mut sent = context.sent_times.borrow_mut();
+        for (path, planned) in &self.regular {
+            context.supervisor.beat();
+            let Ok(stat) = self.root.lstat(path) else { continue };
+            sent.sent(path, stat.mtime_ns, self.begun_ns);
+            each(path, *planned, &stat);
+        }
+    }
+
+    /// It ends without a settlement. What it has sent is not known.
+    pub fn ends_unsettled(&self, context: &Context) {
+        self.look_again(context, |_, _, _| {});
     }
 
     /// Records what the plan found about its paths.
@@ -367,6 +441,7 @@ impl Push {
         self.findings.plan_again();
         let rest = plan.rest.into_iter().map(|path| (path, Disposition::Portion));
         self.findings.note_all(dirs.into_iter().chain(failed).chain(large).chain(rest));
+        self.findings.renamed.extend(plan.renamed.into_iter().map(|renamed| renamed.to));
         self.findings.replaced = plan.replaced;
         self.regular = plan.regular;
         self.absent = plan.absent.into_iter().map(|absent| absent.path).collect();
@@ -392,7 +467,14 @@ impl Push {
         now: Duration,
     ) -> Result<PushProgress, JobError> {
         let dry = matches!(aim, Aim::Verify(_));
-        let rsync = step.start(context, &self.root, dry)?;
+        let rsync = match step.start(context, &self.root, dry) {
+            // A sandbox may not let it give up privileges. What was moved is then sent.
+            Err(JobError::System(why)) if matches!(step, Step::Rename(_)) => {
+                context.cannot_rename(&why);
+                return self.next(context, now);
+            }
+            started => started?,
+        };
         let run = Run::new(rsync, context.start.remote.peer.timeout_s, context.patience, now)
             .reading(step.bytes_by_content(context, &self.root, dry));
         self.run = Some((step, aim, run));
@@ -400,12 +482,13 @@ impl Push {
     }
 
     fn settlement(&mut self, context: &Context) -> Settlement {
-        let set = |(path, planned): &(RelPath, i64)| {
-            context.supervisor.beat();
-            self.root.lstat(path).is_ok_and(|stat| plan::set_meanwhile(*planned, &stat))
-        };
-        let regular = std::mem::take(&mut self.regular);
-        let unproven: Vec<_> = regular.into_iter().filter(set).map(|(path, _)| path).collect();
+        let mut unproven = Vec::new();
+        self.look_again(context, |path, planned, stat| {
+            if plan::set_meanwhile(planned, stat) {
+                unproven.push(path.clone());
+            }
+        });
+        self.regular.clear();
         let dir = |path: &RelPath| self.root.lstat(path).is_ok_and(|stat| stat.kind == Kind::Dir);
         let reborn: Vec<_> =
             std::mem::take(&mut self.absent).into_iter().filter(|path| dir(path)).collect();
@@ -421,6 +504,10 @@ impl Push {
         let mut end = std::mem::take(&mut self.batch).settle(&self.findings, self.pushed, times);
         let forgotten = |path: &RelPath| self.forgotten.iter().any(|f| path.is_within(f));
         end.owe.retain(|owe| owe.error.is_none() || !forgotten(&owe.path));
+        if !self.below_whole.is_empty() {
+            end.settled.append(&mut self.below_whole);
+            end.settled.sort_unstable();
+        }
         end.success = self.answered;
         if !self.answered {
             end.settled.clear();
@@ -440,7 +527,7 @@ impl Push {
         toggles: Toggles,
         change: &Change,
     ) {
-        if !doubt::is_sign(change, toggles) {
+        if !doubt::is_sign(change, toggles) || batch.is_in_whole(&change.path) {
             return;
         }
         let signs = match batch.events(&change.path) {

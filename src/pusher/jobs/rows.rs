@@ -3,7 +3,7 @@
 use crate::journal::{Events, Owe, Owed, Scope, Settlement};
 use crate::message::Why;
 use crate::path::RelPath;
-use crate::pusher::context::{Context, RootLstat};
+use crate::pusher::context::Context;
 use crate::pusher::health::path_retry_ms;
 use crate::pusher::job_error::JobError;
 use crate::pusher::plan::Lstat;
@@ -39,8 +39,21 @@ pub fn owe(change: Change, since_ms: i64, now_ms: i64) -> Owe {
     }
 }
 
-/// The row of a name that a comparison left out because it cannot be converted.
-pub fn unconvertible(path: RelPath, since_ms: i64, now_ms: i64) -> Owe {
+/// The row of a directory that the remote lacked, or of the root.
+pub fn whole(path: RelPath, since_ms: i64, now_ms: i64) -> Owe {
+    Owe {
+        path,
+        scope: Scope::Tree,
+        events: Events::RECONCILE | Events::DIR | Events::BULK | Events::WHOLE,
+        error: None,
+        attempts: 0,
+        next_try_ms: now_ms,
+        since_ms,
+    }
+}
+
+/// The row of a name that no line of a comparison shows.
+pub fn unshown(path: RelPath, since_ms: i64, now_ms: i64) -> Owe {
     Owe {
         path,
         scope: Scope::Entry,
@@ -113,12 +126,7 @@ pub fn directories(
     let mut end = Settlement::default();
     let mut dirs = Vec::new();
     {
-        let files = RootLstat::new(
-            root,
-            context.journal.mounts()?,
-            context.journal.silent_mounts()?,
-            &context.supervisor,
-        );
+        let files = context.lstat_below(root)?;
         for row in rows {
             if let Some(message) = context.cannot_compare(std::slice::from_ref(&row.path))? {
                 end.done.push((row.path.clone(), row.generation));
@@ -166,6 +174,34 @@ pub fn directories(
         dirs.retain(swapped);
     }
     Ok((!dirs.is_empty()).then_some(dirs))
+}
+
+/// The row of a directory whose push, with everything below it, was not seen to end: a receiver may still be writing there
+/// (rule 2), so it is compared once more when that receiver has ended.
+pub fn compared_again(context: &Context, row: &Owed, now_ms: i64) -> Option<Owe> {
+    row.events.contains(Events::WHOLE | Events::AGAIN).then(|| Owe {
+        path: row.path.clone(),
+        scope: row.scope,
+        events: row.events.difference(Events::WHOLE | Events::AGAIN) | Events::ECHO,
+        error: None,
+        attempts: 0,
+        next_try_ms: now_ms + i64::from(context.start.remote.peer.timeout_s) * 1_000,
+        since_ms: row.since_ms,
+    })
+}
+
+/// The row of a directory that was compared beside a push of everything: that push may still create what it had read
+/// before. `waits` is [`Events::BESIDE`] while it runs.
+pub fn compared_after(row: &Owed, waits: Events, now_ms: i64) -> Owe {
+    Owe {
+        path: row.path.clone(),
+        scope: row.scope,
+        events: row.events.difference(Events::WHOLE | Events::COMPARE | Events::AGAIN) | waits,
+        error: None,
+        attempts: 0,
+        next_try_ms: now_ms,
+        since_ms: row.since_ms,
+    }
 }
 
 /// True for a directory that was moved to the name of another one. Files in both may have the same size and time, so

@@ -7,13 +7,22 @@ use crate::pusher::context::Context;
 use crate::pusher::jobs::Jobs;
 use crate::pusher::lane::Lane;
 use crate::pusher::scheduler::Blocked;
+use crate::pusher::trees::{self, Files, Size};
 use crate::rsync::complaint;
 use crate::stat::Kind;
+use crate::sys::files::Root;
 use crate::sys::{clock, files};
 use std::collections::HashMap;
 
 /// Names in one batch.
 pub const BATCH: u32 = 10_000;
+/// Marks in one batch. With many at once, directories are found all of whose names are marked, which costs less than a
+/// list of the names.
+pub const MARKS: u32 = 50_000;
+/// A directory that was searched in vain counts as this number of names.
+const SEARCHED: usize = 1_000;
+/// The rows among which the first portion is searched that may consist of whole directories.
+const WHOLE_CONSIDERED: u32 = 1_000;
 /// The largest size of the files of one portion: a change of one of its paths waits for the end of its push.
 const PORTION_BYTES: u64 = 64 << 20;
 /// The number of large files among which the smallest one is searched.
@@ -97,11 +106,19 @@ fn small(
     let (journal, name) = (&context.journal, &context.name);
     // This is read before the marks, so that later marks are above it.
     let last = journal.last_seq()?;
-    let marks = journal.marks_after(context.remote_state.cursor, BATCH)?;
+    let mut marks = journal.marks_after(context.remote_state.cursor, MARKS)?;
+    let mut complete = marks.len() < MARKS as usize;
+    // Each name that is deleted by a rule is compared with every other rule.
+    let gone = |mark: &Marked| mark.events.contains(Events::DELETE);
+    let mut deletions = (0..marks.len()).filter(|&at| gone(&marks[at]));
+    if let Some(at) = deletions.nth(BATCH as usize) {
+        marks.truncate(at);
+        complete = false;
+    }
     // A change must not wait for the many differences of a large directory.
     let along = if marks.is_empty() { BATCH } else { ALONG };
     let mut owed = journal.due(name, now_ms, along)?;
-    found.read_upto = (marks.len() < BATCH as usize).then_some(last);
+    found.read_upto = complete.then_some(last);
     // The row of a failing path that is marked again is pushed with the mark.
     owed.extend(journal.failing_later(name, now_ms, &marks)?);
     // A path that is marked all the time would never get into a portion.
@@ -129,7 +146,9 @@ fn after_bulk(
     owed: &mut Vec<Owed>,
     deferred: &mut Deferred,
 ) -> bool {
-    let touched = |path: &RelPath| jobs.bulk().any(|push| push.touches(path));
+    // What changes while everything is pushed is pushed beside it, the root's own attributes, too.
+    let portions = || jobs.bulk().filter(|push| !push.is_everything());
+    let touched = |path: &RelPath| portions().any(|push| push.touches(path));
     let before = owed.len();
     owed.retain(|row| !touched(&row.path));
     let marks = marks.iter().filter(|mark| touched(&mark.path));
@@ -145,36 +164,105 @@ fn next_portion(
     now_ms: i64,
 ) -> Result<(Vec<Owed>, Blocked), JournalError> {
     let in_flight: usize = jobs.bulk().map(|push| push.paths().count()).sum();
-    let limit = BATCH + in_flight as u32;
-    let mut owed = context.journal.due_bulk(&context.name, now_ms, limit)?;
-    owed.retain(|row| !jobs.bulk().any(|push| push.touches(&row.path)));
-    let untouched = owed.len();
-    if let Some(marked) = jobs.push(Lane::Small) {
-        owed.retain(|row| !marked.has(&row.path));
+    let mut portion = Portion::new(context)?;
+    let mut behind = Blocked::PortionBehindPortion;
+    if jobs.pushes_everything() {
+        return Ok((Vec::new(), behind));
     }
-    // Otherwise the end of a push of marks unblocks nothing. Reading thousands of rows after each of them would keep a
-    // core busy.
-    let behind = match owed.len() < untouched {
-        true => Blocked::PortionBehindMarks,
-        false => Blocked::PortionBehindPortion,
-    };
-    owed.truncate(BATCH as usize);
-    let silent = context.journal.silent_mounts()?;
-    let silent = |path: &RelPath| silent.iter().any(|mount| path.is_within(mount));
-    let localpath = &context.start.localpath;
-    let mut bytes = 0;
-    let small = owed.iter().take_while(|row| {
-        let first = bytes == 0;
-        let lstat = || files::lstat(&row.path.below(localpath.watch.as_path())).ok();
-        let stat = if silent(&row.path) { None } else { lstat() };
+    // A few directories that are pushed whole may be enough.
+    for limit in [WHOLE_CONSIDERED, BATCH] {
+        let limit = limit + in_flight as u32;
+        let mut owed = context.journal.due_bulk(&context.name, now_ms, limit)?;
+        let all = owed.len() < limit as usize;
+        owed.retain(|row| !jobs.bulk().any(|push| push.touches(&row.path)));
+        let untouched = owed.len();
+        if let Some(marked) = jobs.push(Lane::Small) {
+            // A directory that is pushed whole may be pushed as an entry at the same time.
+            let sent = |path: &RelPath| marked.has(path) || marked.reads(path);
+            owed.retain(|row| row.events.contains(Events::WHOLE) || !sent(&row.path));
+        }
+        // Otherwise the end of a push of marks unblocks nothing. Reading thousands of rows after each of them would keep
+        // a core busy.
+        if owed.len() < untouched {
+            behind = Blocked::PortionBehindMarks;
+        }
+        let everything = owed.first().is_some_and(|row| {
+            row.path.is_root() && row.events.contains(Events::WHOLE | Events::BULK)
+        });
+        // It is pushed alone.
+        match everything {
+            true if jobs.bulk().next().is_some() => owed.clear(),
+            true => owed.truncate(1),
+            false => {}
+        }
+        portion.rows.clear();
+        portion.size = Size::default();
+        let full = owed.into_iter().any(|row| !portion.add(context, row));
+        if full || all {
+            break;
+        }
+    }
+    Ok((portion.rows, behind))
+}
+
+/// The names of a reconcile that are pushed together.
+struct Portion {
+    rows: Vec<Owed>,
+    size: Size,
+    /// The localpath, if directories can be pushed whole.
+    trees: Option<Root>,
+    silent: Vec<RelPath>,
+}
+
+impl Portion {
+    fn new(context: &Context) -> Result<Self, JournalError> {
+        let watch = context.start.localpath.watch.as_path();
+        let trees = trees::can_be_sent(context).then(|| Root::open(watch).ok()).flatten();
+        let silent = context.journal.silent_mounts()?;
+        Ok(Self { rows: Vec::new(), size: Size::default(), trees, silent })
+    }
+
+    /// Adds a row if it fits. The first one always does.
+    fn add(&mut self, context: &Context, mut row: Owed) -> bool {
+        context.supervisor.beat();
+        let size = match row.events.contains(Events::WHOLE | Events::BULK) {
+            true => self.whole(context, &row.path),
+            false => Some(self.single(context, &row.path)),
+        };
+        // A directory that has grown is compared instead.
+        if size.is_none() {
+            row.events.remove(Events::BULK);
+        }
+        let size = size.unwrap_or(Size { names: SEARCHED, bytes: 0 });
+        let names = self.size.names + 1 + size.names;
+        let bytes = self.size.bytes + size.bytes;
+        if !self.rows.is_empty() && (names > BATCH as usize || bytes > PORTION_BYTES) {
+            return false;
+        }
+        self.size = Size { names, bytes };
+        self.rows.push(row);
+        true
+    }
+
+    fn whole(&self, context: &Context, path: &RelPath) -> Option<Size> {
+        let root = self.trees.as_ref()?;
+        if path.is_root() {
+            return self.silent.is_empty().then(Size::default);
+        }
+        let size = trees::size(context, root, path, &self.silent, Files::Examined)?;
+        (size.bytes <= PORTION_BYTES).then_some(size)
+    }
+
+    fn single(&self, context: &Context, path: &RelPath) -> Size {
+        let localpath = &context.start.localpath;
+        let stat = match self.silent.iter().any(|mount| path.is_within(mount)) {
+            true => None,
+            false => files::lstat(&path.below(localpath.watch.as_path())).ok(),
+        };
         // Large files are pushed separately.
-        let size = stat.map_or(0, |stat| stat.size);
-        bytes += if size < localpath.large_file_bytes { size } else { 0 };
-        first || bytes <= PORTION_BYTES
-    });
-    let names = small.count();
-    owed.truncate(names);
-    Ok((owed, behind))
+        let bytes = stat.map_or(0, |stat| stat.size);
+        Size { names: 0, bytes: if bytes < localpath.large_file_bytes { bytes } else { 0 } }
+    }
 }
 
 /// A directory that was created while no comparison ran contains only what its own events marked. It needs no

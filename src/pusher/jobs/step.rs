@@ -1,19 +1,30 @@
 //! The steps of a push: the rsyncs that a plan needs, and how each is started.
 
+use super::new_names::NewNames;
 use crate::path::RelPath;
-use crate::pusher::context::Context;
+use crate::pusher::context::{Context, Sent};
 use crate::pusher::job_error::JobError;
-use crate::pusher::plan::Plan;
-use crate::pusher::whole;
+use crate::pusher::plan::{BULKY, Plan};
+use crate::pusher::standby::Needs;
+use crate::pusher::whole::{self, Along};
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::params::{self, OwnFilters};
+use crate::stat::Kind;
 use crate::sys::files::Root;
-use crate::sys::process::Rsync;
+use crate::sys::rsync::Rsync;
 use std::collections::{BTreeSet, VecDeque};
 use tempfile::NamedTempFile;
 
+/// The most bytes that are compared by content with others, so that one rsync is enough.
+const READ_MOST: u64 = 1 << 20;
+/// The most of these files.
+const READ_FILES_MOST: usize = 100;
+
 /// One rsync of a push.
 pub enum Step {
+    /// Gives what was moved its new names on the remote, so that it is not sent again. It proves nothing, and its failure
+    /// means nothing: the next steps make the remote equal.
+    Rename(NewNames),
     /// Lists what the remote has below absent directories: names there that the filter excludes must stay.
     Below {
         /// The absent names.
@@ -33,6 +44,15 @@ pub enum Step {
         /// The existing local directories that are listed to reach them.
         from: Vec<RelPath>,
         /// Puts the names at risk.
+        rules: NamedTempFile,
+    },
+    /// The same for names that may contain excluded ones, which the rules keep. If they keep any, [`Step::Below`] follows.
+    DeleteExcept {
+        /// The names.
+        names: Vec<RelPath>,
+        /// The existing local directories that are listed to reach them.
+        from: Vec<RelPath>,
+        /// Puts the names at risk, but not what is excluded.
         rules: NamedTempFile,
     },
     /// Deletes listed names with everything below them, if rules cannot be used.
@@ -57,6 +77,17 @@ pub enum Step {
         checksum: bool,
         /// A directory on the remote may be deleted with its contents.
         force: bool,
+        /// Directories of many of these names, with [`Form::SendWhole`]. rsync reads them itself.
+        directories: BTreeSet<RelPath>,
+    },
+    /// Sends directories with everything below them.
+    Trees {
+        /// The directories.
+        paths: Vec<RelPath>,
+        /// What leaves out excluded names.
+        form: Form,
+        /// A directory on the remote may be deleted with its contents.
+        force: bool,
     },
     /// Checks whether files that were just pushed have the right times on the remote.
     Times {
@@ -77,12 +108,30 @@ impl Step {
             | Step::Extraneous { names }
             | Step::Way { names }
             | Step::DeleteNamed { names, .. }
+            | Step::DeleteExcept { names, .. }
             | Step::Delete { names, .. } => names.clone(),
-            Step::Entries { paths, .. } => paths.clone(),
+            Step::Entries { paths, .. } | Step::Trees { paths, .. } => paths.clone(),
             // Its result is no failure of these files.
-            Step::Times { .. } => Vec::new(),
+            Step::Times { .. } | Step::Rename(_) => Vec::new(),
             Step::Root => vec![RelPath::root()],
         }
+    }
+
+    /// The directories that rsync reads.
+    pub fn read(&self) -> impl Iterator<Item = &RelPath> {
+        let directories = match self {
+            Step::Entries { directories, .. } => Some(directories),
+            _ => None,
+        };
+        directories.into_iter().flatten()
+    }
+
+    /// The same step name by name, if rsync reads directories itself. It may then have failed because of a name that is
+    /// not in the list.
+    pub fn by_name(&mut self) -> Option<Step> {
+        let Step::Entries { paths, checksum, force, directories, .. } = self else { return None };
+        let read = !directories.is_empty();
+        read.then(|| send(std::mem::take(paths), *checksum, *force)).flatten()
     }
 
     /// True if it is a dry run.
@@ -90,9 +139,9 @@ impl Step {
         match self {
             Step::Below { .. } | Step::Extraneous { .. } | Step::Way { .. } => true,
             Step::Times { .. } => true,
-            Step::Delete { .. } | Step::DeleteNamed { .. } | Step::Entries { .. } | Step::Root => {
-                false
-            }
+            Step::Rename(_) | Step::Delete { .. } | Step::DeleteNamed { .. } => false,
+            Step::DeleteExcept { .. } => false,
+            Step::Entries { .. } | Step::Trees { .. } | Step::Root => false,
         }
     }
 
@@ -130,6 +179,7 @@ impl Step {
             unchanged: false,
         };
         match self {
+            Step::Rename(names) => context.rename(names.directory(), options, &names.list),
             Step::Below { names, rules } => {
                 let form = Form::DeleteB { rules: rules.path().to_owned() };
                 context.rsync(root, &form, options, &argv::list_directories(&parents(names)))
@@ -140,7 +190,7 @@ impl Step {
                 options,
                 &argv::list_directories(&parents(names)),
             ),
-            Step::Delete { from, rules, .. } => {
+            Step::Delete { from, rules, .. } | Step::DeleteExcept { from, rules, .. } => {
                 let form = Form::DeleteB { rules: rules.path().to_owned() };
                 context.rsync(root, &form, options, &argv::list_directories(from))
             }
@@ -148,15 +198,15 @@ impl Step {
                 context.rsync(root, &Form::DeleteNamed, options, &argv::list(names))
             }
             Step::Way { names } => context.rsync(root, &Form::Send, options, &argv::list(names)),
-            Step::Entries { paths, form, force, .. } => {
+            Step::Entries { paths, form, force, directories, .. } => {
                 let checksum = self.by_content(context, dry);
                 let options = Options { checksum, force: *force, ..options };
-                if *form == Form::Send
-                    && let Some((form, list)) = whole_directories(context, root, paths)
-                {
-                    return context.send(root, &form, options, &list, paths);
-                }
-                context.send(root, form, options, &argv::list(paths), paths)
+                let list = argv::list_whole(paths, directories);
+                context.send(root, form, options, &list, Sent::These(paths))
+            }
+            Step::Trees { paths, form, force } => {
+                let options = Options { force: *force, ..options };
+                context.send(root, form, options, &argv::list(paths), Sent::Any)
             }
             Step::Times { files, window } => {
                 context.check_times(root, options, &argv::list(files), *window)
@@ -166,9 +216,16 @@ impl Step {
     }
 }
 
-/// The steps that make the remote equal to what the plan found locally.
-pub fn steps(context: &Context, plan: &Plan) -> Result<VecDeque<Step>, JobError> {
+/// The steps that make the remote equal to what the plan found locally. They may send more `along`.
+pub fn steps(
+    context: &Context,
+    root: &Root,
+    plan: &Plan,
+    along: Along,
+) -> Result<VecDeque<Step>, JobError> {
     let mut steps = VecDeque::new();
+    // Before the old names go.
+    steps.extend(NewNames::of(context, root, &plan.renamed).map(Step::Rename));
     // If names are converted, rules are not. So the remote's names are listed, and deleted by name.
     let rules = context.has_rules();
     // Names may be excluded, so what is below a name is listed before it is deleted.
@@ -181,17 +238,43 @@ pub fn steps(context: &Context, plan: &Plan) -> Result<VecDeque<Step>, JobError>
     let (listed, sure) = (absent(true), absent(false));
     if !listed.is_empty() && rules {
         steps.push_back(Step::Extraneous { names: listed });
-    } else if !listed.is_empty() {
-        let rules = context.rules_file(&argv::risk_rules(&listed, &[]))?;
-        steps.push_back(Step::Below { names: listed, rules });
+    } else {
+        let expressed = context.filter.is_expressible();
+        let ruled = |path: &RelPath| expressed && !argv::too_long_for_a_rule(path);
+        let (ruled, looked): (Vec<_>, Vec<_>) = listed.into_iter().partition(ruled);
+        steps.extend(delete_except(context, ruled)?);
+        steps.extend(look_below(context, looked)?);
     }
     let in_the_way = |path: &&RelPath| careful && plan.in_the_way.contains(*path);
     let dirs = plan.tree.iter().chain(&plan.children).filter(|path| !path.is_root());
     let present = plan.present.iter().chain(dirs).filter(|path| !in_the_way(path));
     let present: BTreeSet<RelPath> = present.cloned().collect();
-    steps.extend(entries(context, sure, present.into_iter().collect(), !careful)?);
-    let by_content = plan.checksum.iter().filter(|path| !in_the_way(path));
-    steps.extend(send(by_content.cloned().collect(), true, !careful));
+    let by_content: Vec<RelPath> =
+        plan.checksum.iter().filter(|path| !in_the_way(path)).cloned().collect();
+    let mut present: Vec<RelPath> = present.into_iter().collect();
+    // Another rsync costs more than reading a few small files.
+    let few = plan.present_bytes <= READ_MOST && present.len() <= READ_FILES_MOST;
+    let needs = Needs { deletes: !sure.is_empty(), by_content: !by_content.is_empty() };
+    let does = if few { context.suit_standby(needs) } else { needs };
+    let together = few && does.by_content;
+    if together {
+        present.extend(by_content.iter().cloned());
+        present.sort_unstable();
+    }
+    let does = Needs { by_content: together, ..does };
+    steps.extend(entries(context, root, sure, (present, along), does, !careful)?);
+    if !plan.whole.is_empty() {
+        let options = context.filter.as_rsync_options().unwrap_or_default();
+        let paths = plan.whole.clone();
+        let form = match paths.iter().any(RelPath::is_root) {
+            true => Form::SendEverything { options },
+            false => Form::SendTrees { options },
+        };
+        steps.push_back(Step::Trees { paths, form, force: !careful });
+    }
+    if !together {
+        steps.extend(send_whole(context, root, (by_content, along), true, !careful));
+    }
     let way = plan.present.iter().chain(&plan.checksum).filter(in_the_way);
     let way: Vec<RelPath> = way.cloned().collect();
     if !way.is_empty() {
@@ -203,20 +286,28 @@ pub fn steps(context: &Context, plan: &Plan) -> Result<VecDeque<Step>, JobError>
     Ok(steps)
 }
 
-/// Deletes `absent` names and sends `present` ones: one rsync in form A, two in form B.
+/// Deletes `absent` names and sends `present` ones: one rsync in form A, two in form B. It may do more than it needs.
 fn entries(
     context: &Context,
+    root: &Root,
     absent: Vec<RelPath>,
-    present: Vec<RelPath>,
+    (present, along): (Vec<RelPath>, Along),
+    does: Needs,
     force: bool,
 ) -> Result<Vec<Step>, JobError> {
-    if !context.form_b() && !absent.is_empty() {
+    let checksum = does.by_content;
+    if absent.is_empty() && present.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !context.form_b() && does.deletes {
         let form = Form::Batch { delete: true };
-        let batch = |paths| Step::Entries { paths, form, checksum: false, force };
+        let directories = BTreeSet::new();
+        let batch = |paths| Step::Entries { paths, form, checksum, force, directories };
         // The two processes of a receiver create directories in the trash independently: one deletes, the other
         // overwrites, and the second one to create a directory fails.
         if context.start.remote.trash_keep_ms.is_some() {
-            return Ok([batch(absent)].into_iter().chain(send(present, false, force)).collect());
+            let send = send_whole(context, root, (present, along), checksum, force);
+            return Ok([batch(absent)].into_iter().chain(send).collect());
         }
         return Ok(vec![batch(absent.into_iter().chain(present).collect())]);
     }
@@ -228,29 +319,67 @@ fn entries(
         steps.push(delete);
         steps.extend(times);
     }
-    steps.extend(send(present, false, force));
+    steps.extend(send_whole(context, root, (present, along), checksum, force));
     Ok(steps)
 }
 
-/// The form and the list if some directories contain only these paths. rsync must exclude the same names as the filter,
-/// because a new name may appear before it reads the directory.
-fn whole_directories(context: &Context, root: &Root, paths: &[RelPath]) -> Option<(Form, Vec<u8>)> {
-    let options = context.filter.as_rsync_options()?;
-    if params::own_filters(&context.start.remote.peer.params) != OwnFilters::None {
-        return None;
-    }
+/// A step that sends existing names. None if there are no names. Where many names of a directory are among them, rsync
+/// reads the directory. It must then exclude the same names as the filter, because a new name may appear before that.
+///
+/// What it sends along is small. If that changes, it is marked, and pushed again after this push.
+fn send_whole(
+    context: &Context,
+    root: &Root,
+    (paths, along): (Vec<RelPath>, Along),
+    checksum: bool,
+    force: bool,
+) -> Option<Step> {
+    let own = params::own_filters(&context.start.remote.peer.params);
+    let options = context.filter.as_rsync_options().filter(|_| own == OwnFilters::None);
+    let Some(options) = options else { return send(paths, checksum, force) };
     let names = |directory: &RelPath, most: usize| {
         context.supervisor.beat();
-        let names = root.subdir(directory).ok()?.some_names(most + 1).ok()?;
-        Some(names.into_iter().map(|name| name.name).collect())
+        let names = root.subdir(directory).ok()?.some_names(most).ok()?;
+        Some(names.into_iter().map(|name| (name.name, name.kind)).collect())
     };
-    let whole = whole::directories(paths, names);
-    (!whole.is_empty()).then(|| (Form::SendWhole { options }, argv::list_whole(paths, &whole)))
+    let most = BULKY.min(context.start.localpath.large_file_bytes);
+    let small = |path: &RelPath| {
+        root.lstat(path).is_ok_and(|s| s.kind == Kind::File && s.size < most && !s.sparse)
+    };
+    let along = match along {
+        Along::SmallFiles => !checksum && !context.hard_links(),
+        Along::Nothing => false,
+    };
+    let directories = whole::directories(&paths, names, |path| along && small(path));
+    if directories.is_empty() {
+        return send(paths, checksum, force);
+    }
+    Some(Step::Entries { paths, form: Form::SendWhole { options }, checksum, force, directories })
 }
 
-/// A step that sends existing names. None if there are no names.
+/// The same name by name.
 pub fn send(paths: Vec<RelPath>, checksum: bool, force: bool) -> Option<Step> {
-    (!paths.is_empty()).then_some(Step::Entries { paths, form: Form::Send, checksum, force })
+    let (form, directories) = (Form::Send, BTreeSet::new());
+    (!paths.is_empty()).then_some(Step::Entries { paths, form, checksum, force, directories })
+}
+
+/// A step that deletes `names` with everything below them, except what is excluded. None if there are no names.
+fn delete_except(context: &Context, names: Vec<RelPath>) -> Result<Option<Step>, JobError> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let (patterns, files) = (&context.filter.patterns().exact, context.filter.file_patterns());
+    let rules = context.rules_file(&argv::risk_rules_except(&names, patterns, files))?;
+    Ok(Some(Step::DeleteExcept { from: parents(&names), names, rules }))
+}
+
+/// A step that lists what the remote has below `names`. None if there are no names.
+pub fn look_below(context: &Context, names: Vec<RelPath>) -> Result<Option<Step>, JobError> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let rules = context.rules_file(&argv::risk_rules(&names, &[]))?;
+    Ok(Some(Step::Below { names, rules }))
 }
 
 /// A step that deletes `names` with everything below them by form B. `from` are the existing directories that contain

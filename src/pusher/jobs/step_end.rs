@@ -1,8 +1,9 @@
 //! Interprets the end of one step of a push: the next step, a second run, or trouble.
 
 use super::push::{Aim, Push, PushProgress};
+use super::select::BATCH;
 use super::step::{self, Step};
-use crate::journal::Totals;
+use crate::journal::{Scope, Totals};
 use crate::path::RelPath;
 use crate::pusher::batch::Disposition;
 use crate::pusher::blame::Blame;
@@ -21,15 +22,22 @@ use crate::stat::Kind;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
+/// The most names below directories that were pushed whole that are kept: a remote that has settled more paths at once is
+/// compared after an outage in any case.
+const BELOW_MOST: usize = BATCH as usize + 1;
+
 impl Push {
     /// Interprets the end of a step.
     pub(super) fn judge(
         &mut self,
         context: &mut Context,
-        step: Step,
+        mut step: Step,
         mut finished: Finished,
         now: Duration,
     ) -> Result<PushProgress, JobError> {
+        if matches!(step, Step::Rename(_)) {
+            return self.renamed(context, finished, now);
+        }
         if finished.judgement.verdict != Verdict::Settled
             && context.start.remote.trash_keep_ms.is_some()
             && !step.is_dry_run()
@@ -52,6 +60,13 @@ impl Push {
             self.check_times(context, files, *window, &mut finished)?;
             return self.next(context, now);
         }
+        if matches!(finished.judgement.verdict, Verdict::Partial | Verdict::Gone)
+            && let Some(step) = step.by_name()
+        {
+            let done = self.partial_stats(context, &mut finished)?.totals();
+            self.pushed += done;
+            return self.start_step(context, step, Aim::Do, now);
+        }
         match finished.judgement.verdict {
             Verdict::Settled => self.stepped(context, step, finished, now),
             Verdict::Partial if step.is_dry_run() && context.learn_from(&finished) => {
@@ -59,6 +74,22 @@ impl Push {
             }
             Verdict::Partial if step.is_dry_run() => {
                 self.fail(step.names(), &finished);
+                self.next(context, now)
+            }
+            // What it could not delete is looked at name by name.
+            Verdict::Partial if matches!(step, Step::DeleteExcept { .. }) => {
+                let done = self.partial_stats(context, &mut finished)?.totals();
+                self.pushed += done;
+                self.steps.extend(step::look_below(context, step.names())?);
+                self.next(context, now)
+            }
+            // A comparison finds what is missing.
+            Verdict::Partial | Verdict::Gone if matches!(step, Step::Trees { .. }) => {
+                self.answered = true;
+                let done = self.partial_stats(context, &mut finished)?.totals();
+                self.pushed += done;
+                let compare = |path| (path, Disposition::Compare(Scope::Tree));
+                self.findings.note_all(step.names().into_iter().map(compare));
                 self.next(context, now)
             }
             Verdict::Partial => self.start_step(context, step, Aim::Verify(finished), now),
@@ -98,6 +129,33 @@ impl Push {
         }
     }
 
+    /// The remote has new names for what was moved, or for a part of it.
+    fn renamed(
+        &mut self,
+        context: &Context,
+        mut finished: Finished,
+        now: Duration,
+    ) -> Result<PushProgress, JobError> {
+        let mut counted = (0, 0);
+        let add = |change: Change| {
+            let (created, file) = created(&change);
+            counted = (counted.0 + created, counted.1 + file);
+        };
+        finished.read(|| context.supervisor.beat(), add).map_err(broken)?;
+        if finished.judgement.end_unseen {
+            self.batch.repush();
+        }
+        (self.pushed.created, self.pushed.created_files) =
+            (self.pushed.created + counted.0, self.pushed.created_files + counted.1);
+        match finished.judgement.verdict {
+            Verdict::Settled | Verdict::Partial | Verdict::Gone => {}
+            // The next step meets the same trouble, unless this rsync lacked a privilege.
+            Verdict::Remote(_) => {}
+            _ => context.cannot_rename(&finished.judgement.message),
+        }
+        self.next(context, now)
+    }
+
     /// A step succeeded.
     fn stepped(
         &mut self,
@@ -115,6 +173,8 @@ impl Push {
         let (mut pushed, copies) =
             (BTreeSet::new(), Lane::BULK.contains(&self.lane) && !context.knows_times());
         let toggles = context.start.localpath.inotify;
+        let trees = matches!(step, Step::Trees { .. });
+        let read = trees || step.read().next().is_some();
         let report = finished
             .read(
                 || context.supervisor.beat(),
@@ -124,11 +184,20 @@ impl Push {
                     }
                     let (created, file) = created(&change);
                     counted = (counted.0 + created, counted.1 + file);
+                    if read && change.differs.kind == b'f' {
+                        self.remember_sent(context, &change.path);
+                    }
                     let first = copies && change.kind == ChangeKind::Created;
                     let shows = (first || coarse_times::only_in_time(&change))
                         && pushed.len() < coarse_times::FILES_MOST;
+                    if shows && trees {
+                        self.plan_now(&change.path);
+                    }
                     if shows && self.shows_times(&change.path) {
                         pushed.insert(change.path.clone());
+                    }
+                    if trees && self.below_whole.len() < BELOW_MOST {
+                        self.below_whole.push(change.path.clone());
                     }
                     if change.kind == ChangeKind::Deleted {
                         gone += 1;
@@ -166,7 +235,14 @@ impl Push {
             return self.next(context, now);
         }
         self.findings.blame(Blame::of(context.complaints(&finished.stderr), &names));
-        if report.deletions_skipped || report.not_empty.iter().any(|path| names.contains(path)) {
+        if matches!(step, Step::DeleteExcept { .. }) {
+            let stays =
+                |name: &RelPath| report.deletions_skipped || report.not_empty.contains(name);
+            let stay: Vec<RelPath> = step.names().into_iter().filter(stays).collect();
+            self.steps.extend(step::look_below(context, stay)?);
+        } else if report.deletions_skipped
+            || report.not_empty.iter().any(|path| names.contains(path))
+        {
             // A second run checks this: names that the remote still has have failed.
             return self.start_step(context, step, Aim::Verify(finished), now);
         }
@@ -187,7 +263,25 @@ impl Push {
     fn shows_times(&self, path: &RelPath) -> bool {
         const FINE_NS: i64 = 1_000_000_000;
         let planned = self.regular.get(path).copied().filter(|ns| ns % FINE_NS != 0);
-        planned.is_some() && self.batch.found(path) && self.is_as_planned(path)
+        let found = self.batch.found(path) || self.batch.is_in_whole(path);
+        planned.is_some() && found && self.is_as_planned(path)
+    }
+
+    /// A file was sent with a directory. If it is not as it was sent, it has another time or is marked.
+    fn remember_sent(&self, context: &Context, path: &RelPath) {
+        if !self.regular.contains_key(path)
+            && let Ok(stat) = self.root.lstat(path)
+        {
+            context.sent_times.borrow_mut().sent(path, stat.mtime_ns, self.begun_ns);
+        }
+    }
+
+    /// Remembers the time of a file that was pushed with its directory, if it has not changed since.
+    fn plan_now(&mut self, path: &RelPath) {
+        let stat = self.root.lstat(path).ok().filter(|stat| stat.kind == Kind::File);
+        if let Some(stat) = stat.filter(|stat| stat.ctime_ns < self.begun_ns) {
+            self.regular.insert(path.clone(), stat.mtime_ns);
+        }
     }
 
     fn is_as_planned(&self, path: &RelPath) -> bool {

@@ -149,6 +149,11 @@ impl Verifying {
         self.touched.add(paths);
     }
 
+    /// Everything is being pushed.
+    pub fn touch_everything(&mut self) {
+        self.touched.add_everything();
+    }
+
     /// Starts the dry run. Returns false if it failed immediately, and the caller was told.
     pub fn start(&mut self, context: &Context, now: Duration) -> Result<bool, JournalError> {
         let Err(error) = self.start_step(context, now) else { return Ok(true) };
@@ -276,9 +281,10 @@ impl Verifying {
             ));
             return Ok(VerifyStep::Ended);
         }
+        let incomplete = context.incomplete(&compared)?;
         self.stage = VerifyStage::Reading {
             entries: compared.totals.files,
-            incomplete: compared.incomplete().map(str::to_owned).or(self.unconvertible.take()),
+            incomplete: incomplete.or(self.unconvertible.take()),
             deletions: compared.complete,
             lines: compared.into_lines().map_err(broken)?,
         };

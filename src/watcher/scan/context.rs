@@ -141,7 +141,11 @@ impl<'a> ScanContext<'a> {
     }
 
     pub(super) fn mark_tree(&mut self, path: RelPath) {
+        self.mark_moved_tree(path, None);
+    }
+
+    pub(super) fn mark_moved_tree(&mut self, path: RelPath, origin: Option<RelPath>) {
         let events = Events::MOVE | Events::DIR | Events::SCAN;
-        self.changes.mark(path, Scope::Tree, events);
+        self.changes.mark_moved(path, Scope::Tree, events, origin);
     }
 }

@@ -173,9 +173,9 @@ impl Walker {
             }
             Placed::Moved { from, dropped } => {
                 context.unwatch(&dropped);
-                context.map.found_detached(wd);
+                let origin = context.map.found_detached(wd);
                 if let Some(path) = context.map.tree.path(wd) {
-                    context.mark_tree(path);
+                    context.mark_moved_tree(path, origin);
                 }
                 if let Some(from) = from {
                     if let Some(to) = context.map.tree.path(wd) {

@@ -10,14 +10,19 @@ impl Service {
     pub(super) fn turn(&mut self, last: Option<bool>) -> io::Result<bool> {
         let mut changes = self.pending_changes.take().unwrap_or_default();
         let mut left = Vec::new();
-        let (mut count, mut emptied) = (0, None);
+        let (mut count, mut emptied, mut half_move) = (0, None, false);
         while count < TURN_EVENTS {
             let before = clock::file_ns();
             let notices = self.queue.read()?;
+            if notices.is_empty() && std::mem::take(&mut half_move) {
+                std::thread::sleep(HALF_MOVE_WAIT);
+                continue;
+            }
             if notices.is_empty() {
                 emptied = Some(before);
                 break;
             }
+            half_move = notices.last().is_some_and(|last| last.what == What::MovedFrom);
             count += notices.len();
             self.take_notices(&notices, &mut changes, &mut left);
         }
@@ -176,28 +181,26 @@ impl Service {
         let (walker, watch) = (&self.walker, &self.watch);
         let lstat = |path: &RelPath| mount_probes::lstat(walker, watch, path);
         let id = |stat: &Stat| (stat.dev, stat.ino);
-        let quiet = self.map.take_quiet().into_iter().map(|path| {
+        let at = |inode, names: &[RelPath]| {
+            let mut stat = names.iter().filter_map(|path| Some((path.clone(), lstat(path)?)));
+            stat.find(|(_, stat)| id(stat) == inode)
+        };
+        let quiet: Vec<_> = self.map.take_quiet().into_iter().map(|p| (lstat(&p), p)).collect();
+        let maybe_open = self.map.due_maybe_open(began);
+        let known = quiet.iter().filter_map(|(stat, _)| stat.as_ref().map(id));
+        let named = maybe_open.iter().filter(|(inode, names)| at(*inode, names).is_some());
+        let written = descriptors::written(&known.chain(named.map(|(inode, _)| *inode)).collect());
+        // The files are examined after that: what was written and closed meanwhile is not what was marked.
+        for (before, path) in quiet {
             let stat = lstat(&path);
-            (path, stat)
-        });
-        let quiet: Vec<_> = quiet.collect();
-        let maybe_open = self.map.due_maybe_open(began).into_iter().map(|(inode, names)| {
-            let mut stat = names.into_iter().filter_map(|path| Some((lstat(&path)?, path)));
-            (inode, stat.find(|(stat, _)| id(stat) == inode))
-        });
-        let maybe_open: Vec<_> = maybe_open.collect();
-        let of_quiet = quiet.iter().filter_map(|(_, stat)| stat.as_ref());
-        let of_maybe_open =
-            maybe_open.iter().filter_map(|(_, found)| found.as_ref().map(|(stat, _)| stat));
-        let written = descriptors::written(&of_quiet.chain(of_maybe_open).map(id).collect());
-        let looked = |stat: Option<&Stat>| written.contains(&stat.map(id).unwrap_or_default());
-        for (path, stat) in quiet {
-            let looked = Looked { stat: stat.as_ref(), writer: looked(stat.as_ref()) };
+            let writer = before.is_some_and(|stat| written.contains(&id(&stat)));
+            let looked = Looked { stat: stat.as_ref(), writer };
             self.map.looked_at_quiet(path, looked, began, changes);
         }
-        for (inode, found) in maybe_open {
-            let at = found.as_ref().map(|(stat, path)| {
-                let looked = Looked { stat: Some(stat), writer: looked(Some(stat)) };
+        for (inode, names) in maybe_open {
+            let found = at(inode, &names);
+            let at = found.as_ref().map(|(path, stat)| {
+                let looked = Looked { stat: Some(stat), writer: written.contains(&inode) };
                 (path.clone(), looked)
             });
             self.map.looked_at_maybe_open(inode, at, began, changes);
@@ -254,13 +257,13 @@ impl Service {
                 if let Some(why) = self.reconcile_after.take() {
                     self.need_reconcile(why);
                 }
-                info!(self.log, "watching"; "directories" => self.map.tree.len());
+                info!(self.log, "watching"; "directories" => self.map.tree.count());
             }
             Purpose::Unwatched(start) => {
                 self.unwatched_base_ns = start;
                 self.barriers.scan_ended();
                 self.say_again = true;
-                self.needed = self.map.tree.len() as u64 + done.dirs;
+                self.needed = self.map.tree.count() as u64 + done.dirs;
             }
             Purpose::Links(_) => {
                 self.times.links = now + SECOND + (now - self.times.links_begun) * 20;
@@ -416,7 +419,7 @@ impl Service {
             self.walker.refusal.as_deref().unwrap_or("refused")
         );
         if self.walker.out_of_watches {
-            let needed = self.needed.max((self.map.tree.len() + unwatched) as u64);
+            let needed = self.needed.max((self.map.tree.count() + unwatched) as u64);
             let (name, limit) = watch_limit();
             let raised = (limit + needed).next_power_of_two();
             why.push_str(&format!(

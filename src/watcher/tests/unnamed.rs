@@ -120,6 +120,35 @@ fn a_file_whose_open_name_goes_is_marked_under_the_others() {
 }
 
 #[test]
+fn a_file_that_is_closed_while_it_is_examined_is_marked() {
+    const FILES: usize = 900;
+    let world = World::new();
+    let root = world.path("root");
+    let (name, further) = (|n: usize| format!("{n}"), |n: usize| format!("{n}+"));
+    for n in 0..FILES {
+        fs::write(root.join(name(n)), "x").unwrap();
+        fs::hard_link(root.join(name(n)), root.join(further(n))).unwrap();
+    }
+    let run = world.start();
+    run.settle();
+    let open = |n: usize| OpenOptions::new().append(true).open(root.join(name(n))).unwrap();
+    let files: Vec<File> = (0..FILES).map(open).collect();
+    (0..FILES).for_each(|n| fs::remove_file(root.join(name(n))).unwrap());
+    let seq = run.last();
+    // Before, during and after their first examination.
+    for mut file in files.into_iter().rev() {
+        file.write_all(b"more").unwrap();
+        drop(file);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    until("every mark", || {
+        let marked = run.since(seq);
+        (0..FILES).all(|n| marked.contains_key(&*further(n))).then_some(())
+    });
+    run.stop();
+}
+
+#[test]
 fn writes_without_a_name_before_a_barrier_are_marked_before_its_answer() {
     let world = World::new();
     let root = world.path("root");

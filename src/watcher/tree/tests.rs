@@ -36,7 +36,7 @@ fn a_replaced_entry_is_dropped_with_everything_below() {
     let Placed::New { mut dropped } = place(&mut tree, 1, "a", 9) else { panic!() };
     dropped.sort_unstable();
     assert_eq!(dropped, [2, 3, 4]);
-    assert_eq!(tree.len(), 2);
+    assert_eq!(tree.count(), 2);
     assert_eq!(tree.find(&RelPath::new("a").unwrap()), Some(9));
 }
 
@@ -77,7 +77,7 @@ fn many_children_are_added_and_removed() {
             removed += tree.remove(wd).len();
         }
     }
-    assert_eq!(tree.len(), 5_000 - removed);
+    assert_eq!(tree.count(), 5_000 - removed);
     for wd in tree.wds() {
         assert_eq!(tree.find(&tree.path(wd).unwrap()), Some(wd));
     }

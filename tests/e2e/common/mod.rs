@@ -10,6 +10,7 @@ pub mod procs;
 pub mod proxy;
 pub mod pty;
 pub mod rsyncd;
+pub mod script;
 pub mod sshd;
 pub mod sshworld;
 pub mod tree;

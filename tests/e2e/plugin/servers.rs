@@ -64,7 +64,9 @@ impl Server {
     }
 
     fn listen(&mut self) {
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).expect("a loopback port");
+        // A process that another test starts at this moment may still hold the socket that found the port free.
+        let bind = || TcpListener::bind(("127.0.0.1", self.port)).ok();
+        let listener = poll(DEADLINE, bind).expect("a loopback port");
         listener.set_nonblocking(true).expect("a listener that can be stopped");
         let (shared, talk) = (self.shared.clone(), self.talk.clone());
         shared.stop.store(false, Ordering::SeqCst);

@@ -227,7 +227,7 @@ impl Comparing {
         {
             return Ok(held);
         }
-        self.read.incomplete = compared.incomplete().map(str::to_owned);
+        self.read.incomplete = context.incomplete(&compared)?;
         let deletions = compared.complete;
         let lines = compared.into_lines().map_err(broken)?;
         self.stage = PartStage::Reading { lines, deletions };
@@ -247,6 +247,8 @@ impl Comparing {
         let entries = context.entries().or(Some(run.there + self.read.there));
         let contents = if deletions > 0 { walk::contents(context)? } else { Contents::Something };
         let totals = compared.totals;
+        let all = Losses { deletions: run.deletions + deletions, created, entries, staying: None };
+        let Losses { entries, .. } = walk::fewer_entries(context, all)?;
         let holds = |n: u64| {
             let counts = Counts { deletions: run.deletions + n, created, ..Counts::default() };
             let losses = guard::losses(Extent::Part(context.entries()), contents, counts, &totals);

@@ -1,0 +1,477 @@
+//! A model of rsync, both ends of it: what it does to a slave, step by step, and what it says. It knows the forms that a
+//! pusher without filters uses. What real releases do is held against the same forms in `tests/rsync`.
+
+use crate::stat::Exited;
+use crate::sys::rsync::simulated::{Process, Shared};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::OsStr;
+use std::fs::{self, FileTimes, Metadata};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::MutexGuard;
+
+/// What a step has found.
+#[derive(Debug)]
+pub enum Found {
+    /// Something that breaks a promise.
+    Broken(String),
+    /// Nothing of note.
+    Nothing,
+}
+
+/// One entry of the list.
+#[derive(Clone, Debug)]
+enum Entry {
+    /// It was there.
+    Present(Seen),
+    /// It was listed, and is missing.
+    Missing,
+}
+
+/// A name as it was when it was listed.
+#[derive(Clone, Debug)]
+struct Seen {
+    dir: bool,
+    link: Option<PathBuf>,
+    size: u64,
+    mtime_ns: i64,
+    mode: u32,
+}
+
+impl Seen {
+    fn of(path: &Path, stat: &Metadata) -> Seen {
+        Seen {
+            dir: stat.is_dir(),
+            link: fs::read_link(path).ok(),
+            size: stat.len(),
+            mtime_ns: stat.mtime() * 1_000_000_000 + stat.mtime_nsec(),
+            mode: stat.mode(),
+        }
+    }
+}
+
+/// A file whose content was read and is not yet in place.
+struct Read {
+    name: PathBuf,
+    seen: Seen,
+    content: Vec<u8>,
+    created: bool,
+}
+
+/// An rsync at work.
+pub struct Transfer {
+    process: Shared,
+    slave: PathBuf,
+    flags: BTreeSet<String>,
+    list: BTreeMap<PathBuf, Entry>,
+    work: Option<VecDeque<PathBuf>>,
+    read: Option<Read>,
+    /// Directories whose times are set at the end.
+    times: Vec<(PathBuf, Seen)>,
+    vanished: bool,
+    failed: bool,
+    sent: u64,
+    /// The step of the schedule at which it began.
+    began: u64,
+}
+
+impl Transfer {
+    /// One that was just started, at this step of the schedule.
+    pub fn new(process: Shared, slave: &Path, began: u64) -> Self {
+        let words = process.lock().unwrap().argv.clone();
+        let flags = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        Self {
+            process,
+            slave: slave.to_owned(),
+            flags,
+            list: BTreeMap::new(),
+            work: None,
+            read: None,
+            times: Vec::new(),
+            vanished: false,
+            failed: false,
+            sent: 0,
+            began,
+        }
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap()
+    }
+
+    /// What it was asked for, for people.
+    pub fn shown(&self) -> String {
+        let process = self.process();
+        let list = String::from_utf8_lossy(&process.list).replace('\0', " ");
+        let plain = |word: &&std::ffi::OsString| !word.to_string_lossy().contains("--sockopts");
+        let words: Vec<_> = process.argv[1..].iter().filter(plain).collect();
+        format!("{words:?} {list}")
+    }
+
+    fn has(&self, flag: &str) -> bool {
+        self.flags.contains(flag)
+    }
+
+    fn dry(&self) -> bool {
+        self.has("-n")
+    }
+
+    /// True if the process has exited or was killed.
+    pub fn is_over(&self) -> bool {
+        self.process().exited.is_some()
+    }
+
+    /// True if only its receiver is left, and has something to do.
+    pub fn lingers(&self) -> bool {
+        self.is_over() && self.read.is_some() && !self.dry()
+    }
+
+    /// True if it has read something that is not in place.
+    pub fn has_read(&self) -> bool {
+        self.read.is_some()
+    }
+
+    /// Kills it. Its receiver may put in place what it has read, until its timeout.
+    pub fn kill(&self) {
+        self.process().kill();
+    }
+
+    fn say(&self, line: &str) {
+        let _ = writeln!(self.process().stdout.try_clone().unwrap(), "{line}");
+    }
+
+    fn complain(&self, line: &str) {
+        let _ = writeln!(self.process().stderr.try_clone().unwrap(), "{line}");
+    }
+
+    fn exit(&self, code: i32, why: &str) {
+        if code != 0 {
+            self.complain(&format!("rsync error: {why} (code {code}) at main.c(1) [sender=3.5.0]"));
+        }
+        self.process().exited = Some(Exited::Code(code));
+    }
+
+    /// The remote cannot be reached.
+    pub fn refuse(&self) {
+        self.complain(
+            "rsync: [sender] failed to connect to 127.0.0.1 (127.0.0.1): Connection refused (111)",
+        );
+        self.exit(10, "error in socket IO");
+    }
+
+    /// The connection breaks.
+    pub fn cut(&self) {
+        self.complain("rsync: connection unexpectedly closed (1 bytes received so far) [sender]");
+        self.exit(12, "error in rsync protocol data stream");
+    }
+
+    /// Puts in place what was read, when only the receiver is left.
+    pub fn linger(&mut self) {
+        self.install();
+    }
+
+    /// One step. `there(path)` says since which step of the schedule a name has been there without interruption.
+    pub fn step(&mut self, there: &dyn Fn(&Path) -> Option<u64>) -> Found {
+        if self.work.is_none() {
+            self.read_list();
+            return Found::Nothing;
+        }
+        if self.read.is_some() {
+            self.install();
+            return Found::Nothing;
+        }
+        match self.work.as_mut().and_then(VecDeque::pop_front) {
+            Some(name) => self.handle(&name, there),
+            None => {
+                self.end();
+                Found::Nothing
+            }
+        }
+    }
+
+    fn source(&self) -> PathBuf {
+        self.process().directory.clone()
+    }
+
+    fn add(&mut self, name: PathBuf, recursive: bool, children: bool) {
+        let source = self.source();
+        // The directories above are listed, too.
+        for above in name.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+            let path = source.join(above);
+            if let Ok(stat) = fs::symlink_metadata(&path) {
+                let seen = Entry::Present(Seen::of(&path, &stat));
+                self.list.entry(above.to_owned()).or_insert(seen);
+            }
+        }
+        let path = source.join(&name);
+        let Ok(stat) = fs::symlink_metadata(&path) else {
+            if !name.as_os_str().is_empty() {
+                self.list.entry(name).or_insert(Entry::Missing);
+            }
+            return;
+        };
+        let dir = stat.is_dir();
+        if !name.as_os_str().is_empty() {
+            self.list.insert(name.clone(), Entry::Present(Seen::of(&path, &stat)));
+        }
+        if dir && (recursive || children) {
+            let names = fs::read_dir(&path).into_iter().flatten().flatten();
+            for found in names {
+                self.add(name.join(found.file_name()), recursive, false);
+            }
+        }
+    }
+
+    fn read_list(&mut self) {
+        let recursive = self.has("--recursive");
+        let list = self.process().list.clone();
+        match self.has("--files-from=-") {
+            true => {
+                for word in list.split(|b| *b == 0).filter(|word| !word.is_empty()) {
+                    let children = word.ends_with(b"/");
+                    let name = Path::new(OsStr::from_bytes(word)).components();
+                    let name: PathBuf =
+                        name.filter(|c| matches!(c, std::path::Component::Normal(_))).collect();
+                    self.add(name, recursive, children);
+                }
+            }
+            false if self.has("--exclude=*") => {}
+            false => self.add(PathBuf::new(), true, true),
+        }
+        let deletes = self.has("--delete-missing-args");
+        self.list.retain(|_, entry| deletes || matches!(entry, Entry::Present(_)));
+        let mut work: VecDeque<PathBuf> = self.list.keys().cloned().collect();
+        if self.has("--delete") {
+            let mut extra = self.extraneous();
+            extra.extend(work);
+            work = extra;
+        }
+        self.work = Some(work);
+    }
+
+    /// The names of the slave in the directories whose names were all listed that are not in the list.
+    fn extraneous(&self) -> VecDeque<PathBuf> {
+        let list = self.process().list.clone();
+        let mut dirs: Vec<PathBuf> = Vec::new();
+        if self.has("--files-from=-") {
+            for word in list.split(|b| *b == 0).filter(|word| word.ends_with(b"/")) {
+                let name = Path::new(OsStr::from_bytes(word)).components();
+                dirs.push(name.filter(|c| matches!(c, std::path::Component::Normal(_))).collect());
+            }
+        } else {
+            dirs.push(PathBuf::new());
+        }
+        if self.has("--recursive") {
+            let present = |dir: &PathBuf| matches!(self.list.get(dir), Some(Entry::Present(seen)) if seen.dir);
+            let all = self.list.keys().filter(|name| dirs.iter().any(|dir| name.starts_with(dir)));
+            let below: Vec<PathBuf> = all.filter(|name| present(name)).cloned().collect();
+            dirs.extend(below);
+        }
+        let mut out = VecDeque::new();
+        for dir in dirs {
+            // A directory that is missing here deletes nothing.
+            if !dir.as_os_str().is_empty() && !self.list.contains_key(&dir) {
+                continue;
+            }
+            let names = fs::read_dir(self.slave.join(&dir)).into_iter().flatten().flatten();
+            for found in names.map(|found| dir.join(found.file_name())) {
+                if !self.list.contains_key(&found) && !out.contains(&found) {
+                    out.push_back(found);
+                }
+            }
+        }
+        out
+    }
+
+    /// Deletes a name of the slave with everything below it.
+    fn delete(&self, name: &Path, there: &dyn Fn(&Path) -> Option<u64>) -> Found {
+        let path = self.slave.join(name);
+        let Ok(stat) = fs::symlink_metadata(&path) else { return Found::Nothing };
+        let mut found = Found::Nothing;
+        if stat.is_dir() {
+            for below in fs::read_dir(&path).into_iter().flatten().flatten() {
+                let broken = self.delete(&name.join(below.file_name()), there);
+                if matches!(broken, Found::Broken(_)) {
+                    found = broken;
+                }
+            }
+        }
+        let slash = if stat.is_dir() { "/" } else { "" };
+        self.say(&format!("*deleting   {}{slash}", name.display()));
+        if self.dry() {
+            return found;
+        }
+        // A name that was there from before the push to now must not go, even if it comes back.
+        if !stat.is_dir() && there(name).is_some_and(|since| since < self.began) {
+            found = Found::Broken(format!("{} is deleted, and was never gone", name.display()));
+        }
+        let _ = if stat.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) };
+        found
+    }
+
+    fn handle(&mut self, name: &Path, there: &dyn Fn(&Path) -> Option<u64>) -> Found {
+        let Some(Entry::Present(seen)) = self.list.get(name).cloned() else {
+            return self.delete(name, there);
+        };
+        let path = self.slave.join(name);
+        let before = fs::symlink_metadata(&path).ok();
+        let old = before.as_ref().map(|stat| Seen::of(&path, stat));
+        let same_kind = old
+            .as_ref()
+            .is_some_and(|old| old.dir == seen.dir && old.link.is_some() == seen.link.is_some());
+        let mut found = Found::Nothing;
+        // A link and a file replace each other without a gap.
+        if old.as_ref().is_some_and(|old| old.dir && !seen.dir) {
+            let full = fs::read_dir(&path).is_ok_and(|mut names| names.next().is_some());
+            if full && !self.has("--force") && !self.has("--delete") {
+                self.complain(&format!(
+                    "could not make way for new regular file: {}",
+                    name.display()
+                ));
+                self.failed = true;
+                return found;
+            }
+            found = self.delete(name, there);
+        } else if old.as_ref().is_some_and(|old| !old.dir && seen.dir) && !self.dry() {
+            let _ = fs::remove_file(&path);
+        }
+        let old = old.filter(|_| same_kind);
+        let created = old.is_none();
+        let plus = "+++++++++";
+        if seen.dir {
+            let old = old.as_ref();
+            if created {
+                self.say(&format!("cd{plus} {}/", name.display()));
+                if !self.dry() {
+                    let _ = fs::create_dir_all(&path);
+                }
+            } else if old.is_some_and(|old| old.mtime_ns != seen.mtime_ns || old.mode != seen.mode)
+            {
+                self.say(&format!(".d..t...... {}/", name.display()));
+            }
+            self.times.push((name.to_owned(), seen));
+            return found;
+        }
+        if let Some(target) = &seen.link {
+            if old.as_ref().is_some_and(|old| old.link.as_ref() == Some(target)) {
+                return found;
+            }
+            self.say(&format!("cL{} {}", if created { plus } else { "c........" }, name.display()));
+            if !self.dry() {
+                let _ = fs::remove_file(&path);
+                let _ = std::os::unix::fs::symlink(target, &path);
+            }
+            return found;
+        }
+        let same_content =
+            |transfer: &Self| fs::read(transfer.source().join(name)).ok() == fs::read(&path).ok();
+        let same = old.as_ref().is_some_and(|old| {
+            let size = old.size == seen.size;
+            match self.has("--checksum") {
+                true => size && same_content(self),
+                false => size && old.mtime_ns == seen.mtime_ns,
+            }
+        });
+        if same {
+            if old.is_some_and(|old| old.mtime_ns != seen.mtime_ns || old.mode != seen.mode) {
+                self.say(&format!(".f..tp..... {}", name.display()));
+                if !self.dry() {
+                    attributes(&path, &seen);
+                }
+            }
+            return found;
+        }
+        let line = if created {
+            format!("<f{plus} {}", name.display())
+        } else {
+            format!("<f.st...... {}", name.display())
+        };
+        self.say(&line);
+        self.sent += 1;
+        if self.dry() {
+            return found;
+        }
+        match fs::read(self.source().join(name)) {
+            Ok(content) => {
+                self.read = Some(Read { name: name.to_owned(), seen, content, created });
+            }
+            Err(_) => {
+                self.complain(&format!(
+                    "file has vanished: \"{}\"",
+                    self.source().join(name).display()
+                ));
+                self.vanished = true;
+            }
+        }
+        found
+    }
+
+    fn install(&mut self) {
+        let Some(read) = self.read.take() else { return };
+        let path = self.slave.join(&read.name);
+        if read.created && path.parent().is_some_and(|parent| !parent.is_dir()) {
+            return;
+        }
+        if fs::symlink_metadata(&path).is_ok_and(|stat| stat.is_dir()) {
+            self.failed = true;
+            self.complain(&format!(
+                "rsync: [receiver] rename \"x\" -> \"{}\": Is a directory (21)",
+                read.name.display()
+            ));
+            return;
+        }
+        let temporary = path.with_file_name(format!(
+            ".{}.AbCdEf",
+            read.name.file_name().unwrap_or_default().to_string_lossy()
+        ));
+        if fs::write(&temporary, &read.content).is_ok() {
+            attributes(&temporary, &read.seen);
+            let _ = fs::rename(&temporary, &path);
+        }
+    }
+
+    fn end(&mut self) {
+        if !self.dry() {
+            for (name, seen) in self.times.drain(..).rev() {
+                attributes(&self.slave.join(name), &seen);
+            }
+            if self.has("--exclude=*") {
+                let source = self.source();
+                if let Ok(stat) = fs::symlink_metadata(&source) {
+                    attributes(&self.slave, &Seen::of(&source, &stat));
+                }
+            }
+        }
+        let dirs =
+            self.list.values().filter(|e| matches!(e, Entry::Present(seen) if seen.dir)).count();
+        self.say("");
+        self.say(&format!(
+            "Number of files: {} (reg: {}, dir: {dirs})",
+            self.list.len(),
+            self.list.len() - dirs
+        ));
+        self.say(&format!("Number of regular files transferred: {}", self.sent));
+        self.say("Total file size: 0 bytes\nTotal transferred file size: 0 bytes\n");
+        self.say(
+            "sent 1 bytes  received 1 bytes  2.00 bytes/sec\ntotal size is 0  speedup is 0.00",
+        );
+        match (self.failed, self.vanished) {
+            (true, _) => {
+                self.exit(23, "some files/attrs were not transferred (see previous errors)")
+            }
+            (false, true) => self.exit(24, "some files vanished before they could be transferred"),
+            (false, false) => self.exit(0, ""),
+        }
+    }
+}
+
+fn attributes(path: &Path, seen: &Seen) {
+    use std::os::unix::fs::PermissionsExt;
+    let _ = fs::set_permissions(path, fs::Permissions::from_mode(seen.mode & 0o7777));
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(seen.mtime_ns as u64);
+    if let Ok(file) = fs::File::open(path) {
+        let _ = file.set_times(FileTimes::new().set_modified(time));
+    }
+}
