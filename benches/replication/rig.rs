@@ -1,8 +1,6 @@
-//! A master's directory, its slaves, and what is seen at the slaves.
+//! A master's directories and its slaves.
 
-use inotify::{Inotify, WatchMask};
-use std::collections::HashMap;
-use std::ffi::OsString;
+use crate::process::{cpu_s, kill};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -22,33 +20,65 @@ pub enum Sockets {
     NoDelay,
 }
 
+/// A directory of the master, and where it is replicated to.
+pub struct LocalPath {
+    pub source: PathBuf,
+    pub remotes: Vec<Remote>,
+}
+
+/// What a system pushes to.
+pub struct Remote {
+    pub port: u16,
+    pub module: String,
+    /// None where no rsync daemon answers.
+    pub slave: Option<PathBuf>,
+}
+
 /// One master and its slaves.
 pub struct Rig {
     pub dir: TempDir,
-    pub source: PathBuf,
-    pub slaves: Vec<PathBuf>,
+    /// At least one.
+    pub localpaths: Vec<LocalPath>,
     pub port: u16,
     daemon: Option<Child>,
 }
 
+impl LocalPath {
+    /// The directories that it is replicated to.
+    pub fn slaves(&self) -> Vec<PathBuf> {
+        self.remotes.iter().filter_map(|remote| remote.slave.clone()).collect()
+    }
+}
+
+impl Remote {
+    /// Its rsync URL.
+    pub fn url(&self) -> String {
+        format!("rsync://127.0.0.1:{}/{}/", self.port, self.module)
+    }
+}
+
 impl Rig {
-    /// With this number of slaves, modules `m0`, `m1` … of one daemon.
+    /// One localpath with this number of slaves.
     pub fn new(slaves: usize, sockets: Sockets) -> Result<Rig, String> {
-        let shared_memory = Path::new("/dev/shm");
-        let dir = if shared_memory.is_dir() {
-            TempDir::with_prefix_in("syncsup-bench-", shared_memory)
-        } else {
-            TempDir::with_prefix("syncsup-bench-")
-        };
-        let dir = dir.map_err(|e| e.to_string())?;
-        let source = dir.path().join("source");
-        let slaves: Vec<PathBuf> = (0..slaves).map(|n| dir.path().join(format!("m{n}"))).collect();
-        for made in slaves.iter().chain([&source]) {
-            fs::create_dir(made).map_err(|e| e.to_string())?;
-        }
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
-        let port = listener.local_addr().map_err(|e| e.to_string())?.port();
-        drop(listener);
+        Rig::wide(&[slaves], sockets)
+    }
+
+    /// One localpath with as many slaves for each number.
+    pub fn wide(slaves: &[usize], sockets: Sockets) -> Result<Rig, String> {
+        let dir = directory()?;
+        let source = |n: usize| dir.path().join(format!("source{n}"));
+        let sources = slaves.iter().enumerate().map(|(n, slaves)| (source(n), *slaves)).collect();
+        Rig::over(dir, sources, sockets)
+    }
+
+    /// The localpath is the slave of another rig.
+    pub fn below(slave: &Path, slaves: usize) -> Result<Rig, String> {
+        Rig::over(directory()?, vec![(slave.to_owned(), slaves)], Sockets::AsTheyAre)
+    }
+
+    /// The slaves are modules `m0`, `m1` … of one daemon.
+    fn over(dir: TempDir, sources: Vec<(PathBuf, usize)>, sockets: Sockets) -> Result<Rig, String> {
+        let port = free_port()?;
         let mut config = format!(
             "port = {port}\naddress = 127.0.0.1\nlog file = {}\n",
             dir.path().join("rsyncd.log").display()
@@ -56,15 +86,36 @@ impl Rig {
         if sockets == Sockets::NoDelay {
             config += "socket options = TCP_NODELAY\n";
         }
-        for (n, slave) in slaves.iter().enumerate() {
-            config +=
-                &format!("[m{n}]\npath = {}\nread only = no\nuse chroot = no\n", slave.display());
-            config += "uid = 0\ngid = 0\n";
+        let mut modules = 0;
+        let mut localpaths = Vec::new();
+        for (source, slaves) in sources {
+            fs::create_dir_all(&source).map_err(|e| e.to_string())?;
+            let mut remotes = Vec::new();
+            for _ in 0..slaves {
+                let module = format!("m{modules}");
+                let slave = dir.path().join(&module);
+                fs::create_dir(&slave).map_err(|e| e.to_string())?;
+                config += &format!("[{module}]\npath = {}\n", slave.display());
+                config += "read only = no\nuse chroot = no\nuid = 0\ngid = 0\n";
+                remotes.push(Remote { port, module, slave: Some(slave) });
+                modules += 1;
+            }
+            localpaths.push(LocalPath { source, remotes });
         }
         fs::write(dir.path().join("rsyncd.conf"), config).map_err(|e| e.to_string())?;
-        let mut rig = Rig { dir, source, slaves, port, daemon: None };
+        let mut rig = Rig { dir, localpaths, port, daemon: None };
         rig.start_daemon()?;
         Ok(rig)
+    }
+
+    /// The directory of the first localpath.
+    pub fn source(&self) -> &Path {
+        &self.localpaths[0].source
+    }
+
+    /// The slaves of the first localpath.
+    pub fn slaves(&self) -> Vec<PathBuf> {
+        self.localpaths[0].slaves()
     }
 
     /// Starts the daemon, again after [`Rig::stop_daemon`].
@@ -84,21 +135,13 @@ impl Rig {
     /// Kills the daemon and its transfers.
     pub fn stop_daemon(&mut self) {
         let Some(mut daemon) = self.daemon.take() else { return };
-        for pid in descendants(daemon.id()) {
-            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
-        }
-        let _ = daemon.kill();
+        kill(daemon.id());
         let _ = daemon.wait();
     }
 
     /// The CPU time of the daemon and of all its transfers so far, in seconds.
     pub fn daemon_cpu_s(&self) -> f64 {
         self.daemon.as_ref().map_or(0.0, |daemon| cpu_s(daemon.id()))
-    }
-
-    /// The rsync URL of slave number `n`.
-    pub fn url(&self, n: usize) -> String {
-        format!("rsync://127.0.0.1:{}/m{n}/", self.port)
     }
 }
 
@@ -108,73 +151,35 @@ impl Drop for Rig {
     }
 }
 
-/// Polls until `done`.
+/// A directory in memory, if there is one.
+fn directory() -> Result<TempDir, String> {
+    let shared_memory = Path::new("/dev/shm");
+    let dir = if shared_memory.is_dir() {
+        TempDir::with_prefix_in("syncsup-bench-", shared_memory)
+    } else {
+        TempDir::with_prefix("syncsup-bench-")
+    };
+    dir.map_err(|e| e.to_string())
+}
+
+/// A port that nothing listens to.
+pub fn free_port() -> Result<u16, String> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
+    Ok(listener.local_addr().map_err(|e| e.to_string())?.port())
+}
+
+/// Polls until `done`, for a sixth of one core at most, so that it holds up no rsync.
 pub fn wait(what: &str, mut done: impl FnMut() -> bool) -> Result<(), String> {
     let began = Instant::now();
-    while !done() {
+    loop {
+        let look = Instant::now();
+        if done() {
+            return Ok(());
+        }
+        let looked = look.elapsed();
         if began.elapsed() > DEADLINE {
             return Err(format!("{what}: not within {} s", DEADLINE.as_secs()));
         }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    Ok(())
-}
-
-/// The processes below a process.
-fn descendants(pid: u32) -> Vec<u32> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let children = fs::read_to_string(path).unwrap_or_default();
-    let children: Vec<u32> =
-        children.split(' ').filter_map(|word| word.trim().parse().ok()).collect();
-    let below: Vec<u32> = children.iter().flat_map(|child| descendants(*child)).collect();
-    children.into_iter().chain(below).collect()
-}
-
-/// The CPU time of a process, of its descendants, and of those that they have waited for, in seconds.
-pub fn cpu_s(pid: u32) -> f64 {
-    let of = |pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let fields = stat.rsplit_once(')').map(|(_, rest)| rest.to_owned()).unwrap_or_default();
-        let times = fields.split_ascii_whitespace().skip(11).take(4);
-        times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>()
-    };
-    let ticks: u64 = std::iter::once(pid).chain(descendants(pid)).map(of).sum();
-    ticks as f64 / 100.0
-}
-
-/// The names that arrive in directories of a slave, with the time of each arrival.
-pub struct Arrivals {
-    inotify: Inotify,
-    pub seen: HashMap<OsString, Instant>,
-    /// All arrivals, also of names that arrived before.
-    pub count: usize,
-}
-
-impl Arrivals {
-    /// In these directories, which exist.
-    pub fn watch(directories: &[PathBuf]) -> Result<Arrivals, String> {
-        let inotify = Inotify::init().map_err(|e| e.to_string())?;
-        for directory in directories {
-            let mask = WatchMask::MOVED_TO;
-            inotify.watches().add(directory, mask).map_err(|e| e.to_string())?;
-        }
-        Ok(Arrivals { inotify, seen: HashMap::new(), count: 0 })
-    }
-
-    /// Reads what has arrived.
-    pub fn read(&mut self) {
-        let mut buffer = vec![0; 1 << 16];
-        while let Ok(events) = self.inotify.read_events(&mut buffer) {
-            let now = Instant::now();
-            let mut any = false;
-            for name in events.filter_map(|event| event.name) {
-                self.seen.insert(name.to_owned(), now);
-                self.count += 1;
-                any = true;
-            }
-            if !any {
-                break;
-            }
-        }
+        std::thread::sleep((looked * 5).max(Duration::from_millis(1)));
     }
 }

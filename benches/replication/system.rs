@@ -1,11 +1,12 @@
 //! The systems that are compared.
 
 use crate::first_line;
-use crate::rig::{Rig, cpu_s, wait};
+use crate::process::{cpu_s, kill};
+use crate::rig::{LocalPath, Rig, wait};
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A system that replicates a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +60,25 @@ impl System {
 
     /// Starts it, and waits until a file has arrived on every slave.
     pub fn start(self, rig: &Rig) -> Result<Running, String> {
+        let running = self.launch(rig)?;
+        if running.is_live() {
+            let slaves: Vec<_> = rig.localpaths.iter().flat_map(LocalPath::slaves).collect();
+            settle(rig, &slaves)?;
+        }
+        Ok(running)
+    }
+
+    /// Starts it.
+    pub fn launch(self, rig: &Rig) -> Result<Running, String> {
         let work = rig.dir.path();
         let mut command = match self {
             System::Bulk => return Ok(Running { child: None, bulk_cpu_s: 0.0 }),
             System::Lsyncd => {
-                let syncs: String = (0..rig.slaves.len()).map(|n| lua(rig, n)).collect();
                 let config = work.join("lsyncd.lua");
                 let status = work.join("lsyncd.status");
                 let settings =
                     format!("settings{{nodaemon=true, insist=true, statusFile={status:?}}}\n");
+                let syncs: String = rig.localpaths.iter().map(lua).collect();
                 fs::write(&config, settings + &syncs).map_err(|e| e.to_string())?;
                 let mut command = Command::new("lsyncd");
                 command.arg("-nodaemon").arg(config);
@@ -75,16 +86,10 @@ impl System {
             }
             System::Syncsup | System::Unpaced => {
                 let pace = if self == System::Unpaced { "pace: {cpu: 100%}\n" } else { "" };
-                let mut yaml = format!(
-                    "{pace}rsync: {{params: -a}}\nlocalpaths:\n  - watch: {:?}\n    remotes:\n",
-                    rig.source
-                );
-                for n in 0..rig.slaves.len() {
-                    let port = rig.port;
-                    yaml += &format!("      - {{host: 127.0.0.1, port: {port}, module: m{n}}}\n");
-                }
+                let localpaths: String = rig.localpaths.iter().map(yaml).collect();
+                let text = format!("{pace}rsync: {{params: -a}}\nlocalpaths:\n{localpaths}");
                 let config = work.join("syncsup.yaml");
-                fs::write(&config, yaml).map_err(|e| e.to_string())?;
+                fs::write(&config, text).map_err(|e| e.to_string())?;
                 let mut command = Command::new(SYNCSUP);
                 command.arg("--state-dir").arg(work.join("state"));
                 command.arg("--run-dir").arg(work.join("run")).arg("-r").arg("-o").arg(config);
@@ -97,25 +102,45 @@ impl System {
             .stderr(log.try_clone().map_err(|e| e.to_string())?)
             .stdout(log);
         let child = command.spawn().map_err(|e| format!("{}: {e}", self.name()))?;
-        let running = Running { child: Some(child), bulk_cpu_s: 0.0 };
-        // lsyncd reads nothing before its first copy is done.
-        fs::write(rig.source.join("ready"), "x").map_err(|e| e.to_string())?;
-        let there = |slave: &Path| slave.join("ready").exists();
-        wait("the first copy", || rig.slaves.iter().all(|slave| there(slave)))?;
-        std::thread::sleep(Duration::from_secs(2));
-        Ok(running)
+        Ok(Running { child: Some(child), bulk_cpu_s: 0.0 })
     }
 }
 
+/// How long a system may take to stop. lsyncd waits for its rsyncs, and one that hangs never ends.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 const SYNCSUP: &str = env!("CARGO_BIN_EXE_syncsup");
 
-fn lua(rig: &Rig, n: usize) -> String {
-    format!(
-        "sync{{default.rsync, source={:?}, target={:?}, delay=0,\n  \
-         rsync={{archive=true, _extra={{\"--sockopts=TCP_NODELAY\"}}}}}}\n",
-        rig.source,
-        rig.url(n)
-    )
+/// A localpath in lsyncd's configuration.
+fn lua(localpath: &LocalPath) -> String {
+    let sync = |url: String| {
+        format!(
+            "sync{{default.rsync, source={:?}, target={url:?}, delay=0,\n  \
+             rsync={{archive=true, _extra={{\"--sockopts=TCP_NODELAY\"}}}}}}\n",
+            localpath.source
+        )
+    };
+    localpath.remotes.iter().map(|remote| sync(remote.url())).collect()
+}
+
+/// A localpath in syncsup's configuration.
+fn yaml(localpath: &LocalPath) -> String {
+    let mut yaml = format!("  - watch: {:?}\n    remotes:\n", localpath.source);
+    for remote in &localpath.remotes {
+        let (port, module) = (remote.port, &remote.module);
+        yaml += &format!("      - {{host: 127.0.0.1, port: {port}, module: {module}}}\n");
+    }
+    yaml
+}
+
+/// Waits until a file of every localpath has arrived on these slaves. lsyncd reads nothing before its first copy is done.
+pub fn settle(rig: &Rig, slaves: &[PathBuf]) -> Result<(), String> {
+    for localpath in &rig.localpaths {
+        fs::write(localpath.source.join("ready"), "x").map_err(|e| e.to_string())?;
+    }
+    wait("the first copy", || slaves.iter().all(|slave| slave.join("ready").exists()))?;
+    std::thread::sleep(Duration::from_secs(2));
+    Ok(())
 }
 
 impl Running {
@@ -124,14 +149,19 @@ impl Running {
         if self.child.is_some() {
             return Ok(());
         }
-        let start = |n: usize| {
+        let start = |localpath: &LocalPath, url: String| {
             let mut command = Command::new("rsync");
             command.args(["-a", "--delete", "--sockopts=TCP_NODELAY"]);
-            command.arg(rig.source.join("")).arg(rig.url(n)).stdin(Stdio::null()).spawn()
+            command.arg(localpath.source.join("")).arg(url).stdin(Stdio::null()).spawn()
         };
         let before = own_children_cpu_s();
-        let children: Result<Vec<Child>, _> = (0..rig.slaves.len()).map(start).collect();
-        for mut child in children.map_err(|e| e.to_string())? {
+        let mut children = Vec::new();
+        for localpath in &rig.localpaths {
+            for remote in localpath.remotes.iter().filter(|remote| remote.slave.is_some()) {
+                children.push(start(localpath, remote.url()).map_err(|e| e.to_string())?);
+            }
+        }
+        for mut child in children {
             child.wait().map_err(|e| e.to_string())?;
         }
         self.bulk_cpu_s += own_children_cpu_s() - before;
@@ -143,6 +173,11 @@ impl Running {
         self.child.is_some()
     }
 
+    /// The process, if it replicates by itself.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// The CPU time so far, in seconds.
     pub fn cpu_s(&self) -> f64 {
         self.child.as_ref().map_or(self.bulk_cpu_s, |child| cpu_s(child.id()))
@@ -151,9 +186,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = Command::new("kill").arg(child.id().to_string()).status();
-            let _ = child.wait();
+        let Some(child) = &mut self.child else { return };
+        let _ = Command::new("kill").arg(child.id().to_string()).status();
+        let deadline = Instant::now() + PATIENCE;
+        while matches!(child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                kill(child.id());
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
