@@ -5,7 +5,7 @@ use super::health::path_retry_ms;
 use crate::journal::{Events, Marked, Owe, Owed, Scope, Settlement, Totals};
 use crate::path::RelPath;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// One path of a batch, and the rows that it covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,6 +192,30 @@ impl Findings {
         own.or_else(|| self.dispositions.get(self.replaced.get(path)?))
     }
 
+    /// The names that no item covers and about which something was found, such as a name on the remote below one that is
+    /// gone here. Where one has failed, the item above it fails in its place.
+    fn beyond(&mut self, items: &[Item]) -> Vec<RelPath> {
+        if self.dispositions.is_empty() {
+            return Vec::new();
+        }
+        let covered: HashSet<RelPath> =
+            items.iter().map(|item| &item.path).chain(self.replaced.values()).cloned().collect();
+        let beyond = self.dispositions.keys().filter(|path| !covered.contains(*path));
+        let mut beyond: Vec<RelPath> = beyond.cloned().collect();
+        beyond.retain(|path| {
+            let mut above = std::iter::successors(path.parent(), RelPath::parent);
+            let above = above.find(|above| covered.contains(above) && !above.is_root());
+            match (above, self.dispositions.get(path)) {
+                (Some(above), Some(Disposition::Failed(message))) => {
+                    self.fail([above], &message.clone());
+                    false
+                }
+                _ => true,
+            }
+        });
+        beyond
+    }
+
     /// The directories in which a temporary file may be left. Only the latest count, because the receiver is not far
     /// behind the sender.
     pub fn leftovers(&self, now_ms: i64) -> Vec<Owe> {
@@ -313,8 +337,11 @@ impl Batch {
     }
 
     /// What is recorded when the push has ended: each row is settled, or owed from now on.
-    pub fn settle(self, findings: &Findings, pushed: Totals, times: Times) -> Settlement {
+    pub fn settle(mut self, findings: &mut Findings, pushed: Totals, times: Times) -> Settlement {
         let mut end = Settlement { cursor: self.cursor, pushed, ..Settlement::default() };
+        let beyond = findings.beyond(&self.items).into_iter();
+        self.items.extend(beyond.map(|path| Item::found(path, times.now_ms)));
+        let findings = &*findings;
         for item in self.items {
             if let Some(generation) = item.generation {
                 end.done.push((item.path.clone(), generation));
@@ -377,6 +404,21 @@ impl Batch {
         let parents = self.items.iter().filter_map(|item| Some((item.path.parent()?, item)));
         let parents: BTreeMap<RelPath, &Item> = parents.collect();
         parents.into_iter().map(|(path, item)| compared(path, item.since_ms)).collect()
+    }
+}
+
+impl Item {
+    /// A name that the push has found.
+    fn found(path: RelPath, now_ms: i64) -> Self {
+        Self {
+            path,
+            scope: Scope::Entry,
+            events: Events::RECONCILE,
+            origin: None,
+            generation: None,
+            attempts: 0,
+            since_ms: now_ms,
+        }
     }
 }
 

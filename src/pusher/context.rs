@@ -291,9 +291,15 @@ impl Context {
         }
         let (start, file) = (&self.start, fail_log_part(&self.name));
         let (rows, root) = self.shown_rows(trouble)?;
-        let own = params::own_filters(&start.remote.peer.params);
-        let careful = own == OwnFilters::Rules || !self.filter.is_empty() || self.converts();
-        let facts = fail_log::Facts { form_b: self.form_b(), careful, root };
+        let excluded = if self.has_rules() || !self.filter.is_expressible() {
+            fail_log::Excluded::Other
+        } else if self.filter.is_empty() {
+            fail_log::Excluded::Nothing
+        } else {
+            let (names, files) = (&self.filter.patterns().exact, self.filter.file_patterns());
+            fail_log::Excluded::Patterns { names, files }
+        };
+        let facts = fail_log::Facts { form_b: self.form_b(), excluded, root };
         let text = fail_log::part(&start.localpath, &start.remote, facts, &rows, clock::local);
         let path = start.state_dir.join(file);
         self.fail_log_shows.set(!text.is_empty());

@@ -19,16 +19,32 @@ use std::os::unix::ffi::OsStrExt;
 pub const MOST: u32 = 1_000;
 
 /// What all lines of one remote depend on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
     /// The receiver does not support `--delete-missing-args`, or the user's parameters contain filters.
     pub form_b: bool,
-    /// Names may be excluded, by the filter or by rules in the user's parameters. Directories that contain them must
-    /// stay.
-    pub careful: bool,
+    /// What must stay on the remote, and with it the directories above it.
+    pub excluded: Excluded<'a>,
     /// The inode of the root, if it could be opened. The lines delete nothing in another directory, such as an empty
     /// mount point.
     pub root: Option<u64>,
+}
+
+/// What is excluded, by the filter or by rules in the user's parameters.
+#[derive(Clone, Copy, Debug)]
+pub enum Excluded<'a> {
+    /// Nothing, or what the user's parameters exclude before any rule of a line.
+    Nothing,
+    /// What rsync's patterns match: names of any kind, and of files only.
+    Patterns { names: &'a [Vec<u8>], files: &'a [&'a str] },
+    /// What no rule of a line can express.
+    Other,
+}
+
+impl Excluded<'_> {
+    fn is_nothing(self) -> bool {
+        matches!(self, Self::Nothing)
+    }
 }
 
 /// A row, and what a push would do with it now.
@@ -62,7 +78,7 @@ pub fn add_marks(owed: &mut Vec<Owed>, marks: Vec<Marked>, message: &str) {
 pub fn part(
     localpath: &LocalPath,
     remote: &Remote,
-    facts: Facts,
+    facts: Facts<'_>,
     rows: &[Row],
     time: impl Fn(i64) -> String,
 ) -> Vec<u8> {
@@ -98,7 +114,7 @@ pub fn part(
 enum Repair<'a> {
     /// Sends this entry, if it exists.
     Send(&'a RelPath),
-    /// Deletes this name, which is gone locally, and everything below it.
+    /// Deletes this name, which is gone locally, and everything below it that is not excluded.
     Delete(&'a RelPath),
     /// Deletes the second path, which is gone locally, and each directory from the first path on that is then empty.
     /// Other names in them may be excluded.
@@ -109,10 +125,15 @@ enum Repair<'a> {
     Root,
 }
 
-fn repair<'a>(owed: &'a Owed, plan: Option<&'a Plan>, facts: Facts) -> Option<Repair<'a>> {
+fn repair<'a>(owed: &'a Owed, plan: Option<&'a Plan>, facts: Facts<'_>) -> Option<Repair<'a>> {
     let Some(plan) = plan else { return Some(Repair::Send(&owed.path)) };
     if let Some(absent) = plan.absent.first() {
-        return Some(match facts.careful {
+        let listed = match facts.excluded {
+            Excluded::Nothing => false,
+            Excluded::Patterns { .. } => argv::too_long_for_a_rule(&absent.path),
+            Excluded::Other => true,
+        };
+        return Some(match listed {
             true => Repair::DeleteOne(&absent.path, &owed.path),
             false => Repair::Delete(&absent.path),
         });
@@ -121,9 +142,9 @@ fn repair<'a>(owed: &'a Owed, plan: Option<&'a Plan>, facts: Facts) -> Option<Re
     for (paths, form) in below {
         match paths.first() {
             // rsync cannot be told what the filter excludes, so the line sends only the directory itself.
-            Some(path) if facts.careful && !path.is_root() => return Some(Repair::Send(path)),
-            Some(_) if facts.careful => return Some(Repair::Root),
-            Some(path) => return Some(Repair::Below(path, form)),
+            Some(path) if facts.excluded.is_nothing() => return Some(Repair::Below(path, form)),
+            Some(path) if path.is_root() => return Some(Repair::Root),
+            Some(path) => return Some(Repair::Send(path)),
             None => {}
         }
     }
@@ -136,12 +157,12 @@ fn repair<'a>(owed: &'a Owed, plan: Option<&'a Plan>, facts: Facts) -> Option<Re
 fn line(
     localpath: &LocalPath,
     remote: &Remote,
-    facts: Facts,
+    facts: Facts<'_>,
     repair: &Repair,
     stamp: &str,
 ) -> Vec<u8> {
     let delete = localpath.inotify.delete;
-    let force = delete && !facts.careful;
+    let force = delete && facts.excluded.is_nothing();
     let options =
         Options { checksum: true, dry: false, delete, force, stats: false, unchanged: false };
     let command = |form: &Form, options: Options| -> Vec<u8> {
@@ -169,10 +190,13 @@ fn line(
     };
     out.extend(match repair {
         Repair::Send(path) => piped(argv::list([*path]), &Form::Send),
-        Repair::Delete(path) if facts.form_b => {
-            at_risk(path, argv::risk_rules(&[(*path).clone()], &[]))
-        }
-        Repair::Delete(path) => piped(argv::list([*path]), &Form::Batch { delete }),
+        Repair::Delete(path) => match facts.excluded {
+            Excluded::Patterns { names, files } => {
+                at_risk(path, argv::risk_rules_except(&[(*path).clone()], names, files))
+            }
+            _ if facts.form_b => at_risk(path, argv::risk_rules(&[(*path).clone()], &[])),
+            _ => piped(argv::list([*path]), &Form::Batch { delete }),
+        },
         Repair::DeleteOne(top, path) => {
             let names: Vec<RelPath> = path.prefixes().filter(|p| p.is_within(top)).collect();
             at_risk(top, argv::risk_rules(&[], &names))

@@ -139,11 +139,11 @@ fn the_fail_log_repairs_hostile_names_in_dash_and_bash() {
 }
 
 /// Deletions that the slave refuses; with and without `--delete-missing-args`.
-fn deletions(params: &'static str) {
-    let mut w = build(Setup { params, ..Setup::default() });
+fn deletions(params: &'static str, settings: &'static str) {
+    let mut w = build(Setup { params, settings, ..Setup::default() });
     let gone = "d/it's $(touch PWNED)\n";
-    let tree = "tree 1/a";
-    for path in [gone, tree, "tree 1/b", "d/stays"] {
+    let (tree, moved) = ("tree 1/a", "moved 1/sub/a");
+    for path in [gone, tree, "tree 1/b", moved, "moved 1/b", "d/stays"] {
         w.write(path, "x");
     }
     w.run(&[]);
@@ -151,15 +151,17 @@ fn deletions(params: &'static str) {
     // Only events from here on: a reconcile would find and delete extra files of the slave.
     w.wait_in_sync();
     write(&w.there("d/only there"), "x");
-    let (held_1, held_2) = (w.there(gone), w.there(tree));
+    let held = [gone, tree, moved].map(|path| w.there(path));
     // Nobody can remove a mount point.
-    let mounts = [&held_1, &held_2].map(|file| Mounted::bind(file, file));
+    let mounts = held.each_ref().map(|file| Mounted::bind(file, file));
     fs::remove_file(w.at(gone)).unwrap();
     fs::remove_dir_all(w.at("tree 1")).unwrap();
+    // Only the directory is marked.
+    fs::rename(w.at("moved 1"), w.outside.join("moved")).unwrap();
     let shown = poll(DEADLINE, || {
         let found = lines(&read(&w));
         let has = |word: &str| found.iter().any(|l| l.contains(word));
-        (has("PWNED") && has("tree\\0401")).then_some(found)
+        (has("PWNED") && has("tree\\0401") && has("moved\\0401")).then_some(found)
     });
     w.instance.stop();
     drop(mounts);
@@ -171,14 +173,16 @@ fn deletions(params: &'static str) {
     for line in lines(&read(&w)) {
         assert!(!run(&w, "dash", &["-c", &line]).status.success(), "{line}");
     }
-    assert!(held_1.exists() && held_2.exists());
+    assert!(held.iter().all(|path| path.exists()));
     fs::remove_dir(&w.master).unwrap();
     fs::rename(&aside, &w.master).unwrap();
     for line in lines(&read(&w)) {
         let out = run(&w, "dash", &["-c", &line]);
         assert!(out.status.success(), "{out:?}\n{line}");
     }
-    assert!(!held_1.exists() && !w.there("tree 1").exists(), "{}", read(&w));
+    for path in [gone, "tree 1", "moved 1"] {
+        assert!(!w.there(path).exists(), "{path}: {}", read(&w));
+    }
     assert!(w.there("d/only there").exists() && w.there("d/stays").exists());
     run_script(&w, "bash");
     assert!(w.there("d/only there").exists() && w.there("d/stays").exists());
@@ -186,12 +190,45 @@ fn deletions(params: &'static str) {
 
 #[test]
 fn the_fail_log_repairs_deletions() {
-    with_private_mounts(|| deletions("-a"));
+    with_private_mounts(|| deletions("-a", "filter: {names: none}\n"));
 }
 
 #[test]
 fn the_fail_log_repairs_deletions_without_delete_missing_args() {
-    with_private_mounts(|| deletions("-a --exclude=zzz"));
+    with_private_mounts(|| deletions("-a --exclude=zzz", "filter: {names: none}\n"));
+}
+
+#[test]
+fn the_fail_log_repairs_deletions_beside_what_the_filter_excludes() {
+    for params in ["-a", "-a --exclude=zzz"] {
+        with_private_mounts(|| deletions(params, "filter: {exclude_glob: ['*.keep']}\n"));
+    }
+}
+
+/// A directory that is gone here and holds something excluded there: its line deletes the rest, and so does the pusher.
+#[test]
+fn the_fail_log_keeps_what_is_excluded() {
+    with_private_mounts(|| {
+        let settings = "filter: {exclude_glob: ['*.keep']}\n";
+        let mut w = build(Setup { params: "-a --exclude=zzz", settings, ..Setup::default() });
+        let excluded = ["moved 1/zzz", "moved 1/sub/x.keep", "moved 1/.a.swp"];
+        w.write("moved 1/sub/a", "x");
+        w.write("moved 1/b", "x");
+        w.run(&[]);
+        w.wait_identical();
+        w.wait_in_sync();
+        excluded.iter().for_each(|path| write(&w.there(path), "x"));
+        let held = w.there("moved 1/sub/a");
+        let mount = Mounted::bind(&held, &held);
+        fs::rename(w.at("moved 1"), w.outside.join("moved")).unwrap();
+        wait_for("a line", DEADLINE, || lines(&read(&w)).len() == 1);
+        w.instance.stop();
+        drop(mount);
+        write(&w.there("moved 1/b"), "x");
+        run_script(&w, "dash");
+        assert!(!held.exists() && !w.there("moved 1/b").exists(), "{}", read(&w));
+        excluded.iter().for_each(|path| assert!(w.there(path).exists(), "{path}"));
+    });
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn paths_above_and_below_touch_a_batch() {
 #[test]
 fn a_settled_path_is_not_owed() {
     let batch = Batch::new(vec![marked("a", 5)], vec![owed("b", Events::WRITE)], 0);
-    let end = batch.settle(&Findings::default(), Totals::default(), TIMES);
+    let end = batch.settle(&mut Findings::default(), Totals::default(), TIMES);
     assert_eq!((end.cursor, end.owe.len()), (Some(5), 0));
     assert_eq!(end.done, [(path("b"), 9)]);
 }
@@ -66,7 +66,7 @@ fn a_failure_of_a_listed_prefix_is_owed_for_the_marked_path() {
     let mut findings = Findings::default();
     findings.fail([path("d")], "Permission denied");
     findings.replaced = [(path("d/x"), path("d"))].into();
-    let end = batch.settle(&findings, Totals::default(), TIMES);
+    let end = batch.settle(&mut findings, Totals::default(), TIMES);
     assert_eq!(end.owe.len(), 1);
     assert_eq!((end.owe[0].path.clone(), end.owe[0].attempts), (path("d/x"), 1));
     assert_eq!(end.owe[0].error.as_deref(), Some("Permission denied"));
@@ -80,7 +80,7 @@ fn large_compared_and_deferred_paths_stay_owed_when_the_cursor_passes() {
     findings.note(path("big"), Disposition::Large);
     findings.note(path("dir"), Disposition::Compare(Scope::Tree));
     findings.note(path("later"), Disposition::Deferred(500));
-    let end = Batch::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
+    let end = Batch::new(marks, vec![], 0).settle(&mut findings, Totals::default(), TIMES);
     let of = |text: &str| end.owe.iter().find(|o| o.path == path(text)).unwrap();
     assert!(of("big").events.contains(Events::LARGE));
     assert_eq!(of("dir").scope, Scope::Tree);
@@ -95,7 +95,7 @@ fn an_unsteady_path_is_pushed_again_soon_and_has_not_failed() {
     findings.note(path("t"), Disposition::Unsteady);
     findings.replaced = [(path("d/x"), path("d"))].into();
     findings.note(path("t"), Disposition::Compare(Scope::Tree));
-    let end = Batch::new(marks, vec![], 6).settle(&findings, Totals::default(), TIMES);
+    let end = Batch::new(marks, vec![], 6).settle(&mut findings, Totals::default(), TIMES);
     assert_eq!(end.owe.len(), 2);
     for owe in &end.owe {
         assert!(owe.error.is_none() && owe.attempts == 0 && owe.next_try_ms <= 2_000);
@@ -109,7 +109,7 @@ fn a_file_whose_mtime_was_set_during_a_push_is_compared_by_content() {
     let attrib = Marked { events: Events::ATTRIB, ..marked("a", 5) };
     let mut findings = Findings::default();
     findings.note(path("a"), Disposition::Unproven);
-    let end = Batch::new(vec![attrib], vec![], 0).settle(&findings, Totals::default(), TIMES);
+    let end = Batch::new(vec![attrib], vec![], 0).settle(&mut findings, Totals::default(), TIMES);
     assert_eq!(end.owe.len(), 1);
     assert!(end.owe[0].events.contains(Events::WRITE), "no longer proven by its mtime");
     assert_eq!(end.owe[0].next_try_ms, TIMES.now_ms);
@@ -121,7 +121,7 @@ fn a_deleted_name_that_is_a_directory_again_is_compared_with_its_tree() {
     let mut findings = Findings::default();
     findings.note(path("d"), Disposition::Reborn);
     findings.replaced = [(path("d/x"), path("d"))].into();
-    let end = Batch::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
+    let end = Batch::new(marks, vec![], 0).settle(&mut findings, Totals::default(), TIMES);
     let of = |text: &str| end.owe.iter().find(|o| o.path == path(text)).unwrap();
     assert_eq!(of("d").scope, Scope::Tree);
     assert_eq!(of("d/x").scope, Scope::Entry, "planned again");
@@ -130,9 +130,9 @@ fn a_deleted_name_that_is_a_directory_again_is_compared_with_its_tree() {
 #[test]
 fn the_last_directories_of_an_aborted_rsync_are_compared() {
     let dirs = (0..3_000).map(|n| path(&format!("d{:04}", n % 1_500)));
-    let findings = Findings { leftovers: dirs.collect(), ..Findings::default() };
+    let mut findings = Findings { leftovers: dirs.collect(), ..Findings::default() };
     let marks = vec![marked("d1499/f", 5)];
-    let end = Batch::new(marks, vec![], 0).settle(&findings, Totals::default(), TIMES);
+    let end = Batch::new(marks, vec![], 0).settle(&mut findings, Totals::default(), TIMES);
     let names: Vec<_> = end.owe.iter().map(|owe| owe.path.to_string()).collect();
     assert_eq!((names.len(), &*names[0], &*names[999]), (1_000, "d0500", "d1499"));
     assert!(end.owe.iter().all(|owe| (owe.scope, owe.next_try_ms) == (Scope::Children, 1_000)));
@@ -149,12 +149,15 @@ fn after_an_unseen_end_a_path_is_pushed_exactly_twice() {
     assert_eq!(parents.len(), 1);
     assert_eq!((parents[0].path.is_root(), parents[0].scope), (true, Scope::Children));
     assert!(unseen.owe[0].events.contains(Events::AGAIN));
-    let end = batch.settle(&Findings::default(), Totals::default(), TIMES);
+    let end = batch.settle(&mut Findings::default(), Totals::default(), TIMES);
     assert_eq!(end.owe.len(), 1);
     assert_eq!(end.owe[0].next_try_ms, TIMES.echo_ms);
     let echo = owed("a", end.owe[0].events);
-    let end =
-        Batch::new(vec![], vec![echo], 0).settle(&Findings::default(), Totals::default(), TIMES);
+    let end = Batch::new(vec![], vec![echo], 0).settle(
+        &mut Findings::default(),
+        Totals::default(),
+        TIMES,
+    );
     assert!(end.owe.is_empty());
 }
 
@@ -227,7 +230,8 @@ fn no_failing_path_is_retried_before_its_backoff() {
                 }
                 findings.above.extend(draw.yes(2).then(|| (path("d"), "refused".into())));
                 let times = Times { now_ms, echo_ms: now_ms + 60_000, retry_most_ms: MOST_MS };
-                let end = Batch::new(vec![], rows, 0).settle(&findings, Totals::default(), times);
+                let end =
+                    Batch::new(vec![], rows, 0).settle(&mut findings, Totals::default(), times);
                 journal.settle("r", &end, now_ms).unwrap();
             }
             if !dirs.is_empty() {
@@ -288,7 +292,24 @@ fn a_disposition_of_higher_rank_stays_and_a_later_message_replaces_an_earlier_on
     assert!(findings.is_deferred(&path("b")) && findings.of(&path("c")).is_none());
 }
 
-fn settled(row: Owed, findings: &Findings) -> Vec<Owe> {
+#[test]
+fn what_failed_below_a_name_is_not_settled() {
+    // Listed as its parent, which is gone; below that, a name there could not be deleted.
+    let marks = vec![marked("gone/b", 7), marked("d", 8)];
+    let mut findings = Findings::default();
+    findings.replaced.insert(path("gone/b"), path("gone"));
+    findings.fail(["gone/a", "d/e/f", "elsewhere"].map(path), "busy");
+    findings.note(path("sent/along"), Disposition::Unproven);
+    let end = Batch::new(marks, vec![], 0).settle(&mut findings, Totals::default(), TIMES);
+    let rows: Vec<_> = end.owe.iter().map(|o| (o.path.to_string(), o.error.as_deref())).collect();
+    let busy = Some("busy");
+    let expected = [("gone/b", busy), ("d", busy), ("elsewhere", busy), ("sent/along", None)];
+    assert_eq!(rows, expected.map(|(path, error)| (path.to_owned(), error)));
+    assert!(end.owe[3].events.contains(Events::WRITE), "compared by content");
+    assert!(end.settled.is_empty() && end.deleted.is_empty());
+}
+
+fn settled(row: Owed, findings: &mut Findings) -> Vec<Owe> {
     Batch::new(vec![], vec![row], 0).settle(findings, Totals::default(), TIMES).owe
 }
 
@@ -297,14 +318,14 @@ fn a_directory_that_was_pushed_whole_in_part_is_compared_under_the_guard() {
     let whole = Events::RECONCILE | Events::DIR | Events::WHOLE | Events::BULK;
     let row = Owed { scope: Scope::Tree, ..owed("d", whole) };
     let mut findings = Findings::default();
-    assert!(settled(row.clone(), &findings).is_empty());
+    assert!(settled(row.clone(), &mut findings).is_empty());
     findings.note(path("d"), Disposition::Compare(Scope::Tree));
-    let [owe] = &settled(row.clone(), &findings)[..] else { panic!() };
+    let [owe] = &settled(row.clone(), &mut findings)[..] else { panic!() };
     assert!(owe.scope == Scope::Tree && owe.events.contains(Events::SCAN | Events::WHOLE));
     assert!(!owe.events.contains(Events::BULK), "it is not pushed whole again");
     // Everything whose earlier push may still run is compared when that has ended.
     let row = Owed { path: path(""), events: whole | Events::AGAIN, ..row };
-    let [owe] = &settled(row.clone(), &Findings::default())[..] else { panic!() };
+    let [owe] = &settled(row.clone(), &mut Findings::default())[..] else { panic!() };
     assert_eq!((owe.scope, owe.next_try_ms), (Scope::Tree, TIMES.echo_ms));
     assert!(owe.events.contains(Events::ECHO | Events::SCAN));
     assert!(!owe.events.intersects(Events::BULK | Events::AGAIN));
@@ -312,19 +333,22 @@ fn a_directory_that_was_pushed_whole_in_part_is_compared_under_the_guard() {
 
 #[test]
 fn what_is_pushed_beside_everything_is_pushed_once_more() {
-    let beside = Findings { beside: Beside::Everything, ..Findings::default() };
+    let mut beside = Findings { beside: Beside::Everything, ..Findings::default() };
     let row = owed("f", Events::WRITE | Events::BESIDE);
-    assert!(settled(row.clone(), &Findings::default()).is_empty(), "that was once more");
-    let [owe] = &settled(row, &beside)[..] else { panic!() };
+    assert!(settled(row.clone(), &mut Findings::default()).is_empty(), "that was once more");
+    let [owe] = &settled(row, &mut beside)[..] else { panic!() };
     assert!(owe.events.contains(Events::WRITE | Events::BESIDE) && owe.next_try_ms == TIMES.now_ms);
-    let ended = Findings { beside: Beside::Ended, ..Findings::default() };
-    let again = settled(owed("f", Events::WRITE), &ended);
+    let mut ended = Findings { beside: Beside::Ended, ..Findings::default() };
+    let again = settled(owed("f", Events::WRITE), &mut ended);
     assert!(again.len() == 1 && !again[0].events.contains(Events::BESIDE), "it waits for nothing");
-    assert!(settled(owed("", Events::ATTRIB), &beside).is_empty(), "the root is set at the end");
+    assert!(
+        settled(owed("", Events::ATTRIB), &mut beside).is_empty(),
+        "the root is set at the end"
+    );
     let gone = owed("gone", Events::DELETE);
-    assert!(settled(gone, &beside)[0].events.contains(Events::DELETE | Events::BESIDE));
+    assert!(settled(gone, &mut beside)[0].events.contains(Events::DELETE | Events::BESIDE));
     let large = owed("large", Events::WRITE | Events::LARGE);
-    assert!(settled(large, &beside)[0].events.contains(Events::LARGE), "in its own lane");
+    assert!(settled(large, &mut beside)[0].events.contains(Events::LARGE), "in its own lane");
     let mut batch = Batch::new(vec![], vec![owed("", Events::WHOLE | Events::BULK)], 0);
     batch.sort();
     assert!(batch.is_everything() && batch.is_in_whole(&path("a/b")) && !batch.touches(&path("a")));
@@ -343,7 +367,7 @@ fn names_in_a_directory_that_is_pushed_whole_are_in_flight() {
 fn a_directory_that_was_also_marked_is_compared_after_it_was_pushed_whole() {
     let events = Events::WHOLE | Events::BULK | Events::COMPARE | Events::MOVE | Events::DELETE;
     let row = Owed { scope: Scope::Tree, ..owed("d", events) };
-    let [owe] = &settled(row, &Findings::default())[..] else { panic!() };
+    let [owe] = &settled(row, &mut Findings::default())[..] else { panic!() };
     assert_eq!(owe.scope, Scope::Tree);
     assert_eq!(owe.events, Events::MOVE | Events::DELETE | Events::DIR | Events::SCAN);
 }
@@ -353,7 +377,7 @@ fn the_root_is_set_once_more_after_everything_was_pushed() {
     let whole = Events::RECONCILE | Events::DIR | Events::WHOLE | Events::BULK;
     let row = Owed { path: path(""), scope: Scope::Tree, ..owed("", whole) };
     let end =
-        Batch::new(vec![], vec![row], 0).settle(&Findings::default(), Totals::default(), TIMES);
+        Batch::new(vec![], vec![row], 0).settle(&mut Findings::default(), Totals::default(), TIMES);
     assert_eq!(end.whole, [path("")]);
     let [owe] = &end.owe[..] else { panic!() };
     assert!(owe.path.is_root() && owe.scope == Scope::Entry && !owe.events.contains(Events::WHOLE));
@@ -369,7 +393,7 @@ fn what_a_remote_cannot_take_as_a_whole_is_compared() {
     let mut findings = Findings::default();
     findings.note(path("d"), Disposition::Unsteady);
     let row = Owed { scope: Scope::Tree, ..owed("d", whole) };
-    let end = Batch::new(vec![], vec![row], 0).settle(&findings, Totals::default(), TIMES);
+    let end = Batch::new(vec![], vec![row], 0).settle(&mut findings, Totals::default(), TIMES);
     assert_eq!(end.compare, [path("d")]);
     assert!(end.owe[0].events.contains(Events::SCAN) && !end.owe[0].events.contains(Events::BULK));
 }

@@ -501,7 +501,8 @@ impl Push {
             echo_ms: now_ms + i64::from(context.start.remote.peer.timeout_s) * 1_000,
             retry_most_ms: retry_most_ms(context.start.localpath.fail_log.as_ref()),
         };
-        let mut end = std::mem::take(&mut self.batch).settle(&self.findings, self.pushed, times);
+        let mut end =
+            std::mem::take(&mut self.batch).settle(&mut self.findings, self.pushed, times);
         let forgotten = |path: &RelPath| self.forgotten.iter().any(|f| path.is_within(f));
         end.owe.retain(|owe| owe.error.is_none() || !forgotten(&owe.path));
         if !self.below_whole.is_empty() {
