@@ -349,14 +349,14 @@ fn an_old_rust_is_reported_with_what_to_install() {
     let wanted = read("Cargo.toml");
     let wanted = wanted.lines().find_map(|l| l.strip_prefix("rust-version = ")).unwrap();
     let wanted = wanted.trim_matches('"');
-    for version in [wanted, "1.88.0", "1.90.0 (840b83a10 2025-07-30)", "1.100.2-nightly", "2.0.0"] {
+    for version in [wanted, "1.89.0", "1.90.0 (840b83a10 2025-07-30)", "1.100.2-nightly", "2.0.0"] {
         let said = rust(&format!("cargo {version}"), &format!("rustc {version}"));
         assert_eq!(said, "", "{version}");
     }
-    for version in ["1.65.0", "0.66.0", "1.87.0 (17067e9ac 2025-05-09)", "1.9.0", "odd", ""] {
+    for version in ["1.65.0", "0.66.0", "1.88.0 (6b00bc388 2025-06-23)", "1.9.0", "odd", ""] {
         for said in [
-            rust(&format!("cargo {version}"), "rustc 1.88.0"),
-            rust("cargo 1.88.0", &format!("rustc {version}")),
+            rust(&format!("cargo {version}"), "rustc 1.89.0"),
+            rust("cargo 1.89.0", &format!("rustc {version}")),
         ] {
             assert!(said.contains("is too old") && said.contains("https://rustup.rs"), "{said}");
             assert!(said.contains(wanted) && said.lines().count() == 1, "{said}");
