@@ -40,6 +40,7 @@ PLAIN = $(MANUALS) \
 	README.md:$(DOCDIR)/README.md \
 	README.zh-CN.md:$(DOCDIR)/README.zh-CN.md \
 	CHANGELOG.md:$(DOCDIR)/CHANGELOG.md \
+	docs/dependencies.md:$(DOCDIR)/docs/dependencies.md \
 	docs/benchmarks.md:$(DOCDIR)/docs/benchmarks.md \
 	docs/lag-200.svg:$(DOCDIR)/docs/lag-200.svg \
 	docs/lag-1000.svg:$(DOCDIR)/docs/lag-1000.svg \
