@@ -4,11 +4,13 @@
 # make install   below $(DESTDIR)$(PREFIX), and in $(DESTDIR)/etc; starts nothing. INIT=sysv or INIT=openrc installs a
 #                script in /etc/init.d too; SERSYNC=1 makes it callable as sersync. make uninstall takes the same words
 # make deb, rpm  a package in target/debian, target/generate-rpm
+# make sbom      target/package/syncsup.cdx.json: what the program is built from (CycloneDX). Packages have it, too
 # make simulate  runs schedules of a simulated pusher for a day, or for SYNCSUP_SIMULATE_S seconds
 # make bench     measures beside lsyncd and a bare rsync, and writes docs/benchmarks.md; make bench-full, five times each
 # make lint      formatting, clippy, manual pages, shell scripts
 #
-# demo and test install what is missing with apt (rsync, a C compiler for SQLite; for test sshd and curl), by sudo when not root.
+# demo and test install what is missing with apt (rsync, a C compiler for SQLite; for test also sshd, curl and jq), by sudo
+# when not root.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -23,6 +25,7 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 BINARY = target/release/syncsup
 TOOLS = target/tools
 STAGE = target/package
+SBOM = $(STAGE)/syncsup.cdx.json
 
 # SOURCE:TARGET of everything that is installed as it is, mode 0644.
 MANUALS = man/syncsup.8:$(PREFIX)/share/man/man8/syncsup.8 \
@@ -56,14 +59,14 @@ SCRIPT = $(if $(filter sysv,$(INIT)),units/syncsup.init,$(if $(filter openrc,$(I
 target = $(DESTDIR)$(lastword $(subst :, ,$1))
 source = $(firstword $(subst :, ,$1))
 
-.PHONY: demo test simulate bench bench-full build install uninstall deb rpm stage lint clean compiler
+.PHONY: demo test simulate bench bench-full build install uninstall deb rpm stage sbom lint clean compiler
 
 demo: build
 	@.ci/need rsync
 	$(BINARY) demo
 
 test: compiler
-	@PATH="$$PATH:/usr/sbin" .ci/need rsync curl sshd:openssh-server ssh-keygen:openssh-client
+	@PATH="$$PATH:/usr/sbin" .ci/need rsync curl jq sshd:openssh-server ssh-keygen:openssh-client
 	@.ci/need systemd-analyze:systemd || echo "without systemd the tests of its units say SKIPPED"
 	@.ci/old-rsync target/old-rsync
 	@# Most tests wait for something most of the time.
@@ -124,6 +127,11 @@ uninstall:
 	for dir in $(SYSCONFDIR)/syncsup/conf.d $(SYSCONFDIR)/syncsup; do \
 		rmdir $(DESTDIR)$$dir 2>/dev/null || true; done
 
+sbom:
+	@.ci/rust $(CARGO)
+	@.ci/need jq
+	CARGO="$(CARGO)" .ci/sbom $(SBOM)
+
 # What the packages hold. The script in init.d is for the few machines with Debian and without systemd; systemd prefers
 # its own unit.
 stage: build
@@ -131,6 +139,9 @@ stage: build
 	$(MAKE) --no-print-directory install DESTDIR=$(STAGE)/deb PREFIX=/usr INIT=sysv \
 		ZSHDIR=/usr/share/zsh/vendor-completions
 	$(MAKE) --no-print-directory install DESTDIR=$(STAGE)/rpm PREFIX=/usr
+	$(MAKE) --no-print-directory sbom
+	for root in $(STAGE)/deb $(STAGE)/rpm; do \
+		install -m 644 $(SBOM) $$root/usr/share/doc/syncsup/syncsup.cdx.json || exit 1; done
 	@# Debian's form of a changelog, which leads to the one that is kept.
 	@printf 'syncsup (%s-1) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- %s  %s\n' \
 		"$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)" \

@@ -1,8 +1,10 @@
-//! What syncsup is built from is what `deny.toml` and `docs/dependencies.md` allow.
+//! What syncsup is built from is what `deny.toml` and `docs/dependencies.md` allow, and the bill of materials lists it.
 //! Needs no network: asks cargo about `Cargo.lock` and the packages that this test was built with.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 const DENY: &str = include_str!("../deny.toml");
@@ -335,4 +337,80 @@ fn these_checks_see_what_is_wrong() {
     assert_eq!(found(row("a", "MIT") + &row("b", "GPL-3.0")), 1);
     assert_eq!(found(row("a", "ISC") + &row("b", "GPL-3.0") + &row("c", "MIT")), 1);
     assert_eq!(found(row("a", "ISC") + "| `b` | | none | 2026-01 | GPL-3.0 |\n"), 1);
+}
+
+/// Name and version of every package that `cargo tree` prints.
+fn tree(edges: &str) -> BTreeSet<String> {
+    let text = cargo(&["tree", "-e", edges, "--prefix", "none", "--format", "{p}"]);
+    let mut all: BTreeSet<String> = BTreeSet::new();
+    for line in text.lines() {
+        let mut words = line.split(' ');
+        let (name, version) = (words.next().unwrap(), words.next().unwrap_or_default());
+        all.insert(format!("{name} {}", version.trim_start_matches('v')));
+    }
+    all.retain(|name| !name.is_empty() && !name.starts_with("syncsup "));
+    all
+}
+
+#[test]
+fn the_bill_of_materials_lists_the_packages_of_the_program() {
+    if Command::new("jq").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: there is no jq");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let make = |name: &str| {
+        let path = dir.path().join(name);
+        let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/sbom"));
+        command.arg(&path).env("CARGO_NET_OFFLINE", "true").env("SOURCE_DATE_EPOCH", "0");
+        run(command);
+        fs::read_to_string(path).unwrap()
+    };
+    let made = make("a");
+    assert_eq!(made, make("b"), "it can be made again");
+    let all: Value = serde_json::from_str(&made).unwrap();
+    assert_eq!((text(&all, "bomFormat"), text(&all, "specVersion")), ("CycloneDX", "1.5"));
+    assert_eq!(all["metadata"]["timestamp"], "1970-01-01T00:00:00Z");
+    let own = &all["metadata"]["component"];
+    assert_eq!((text(own, "name"), text(own, "version")), ("syncsup", env!("CARGO_PKG_VERSION")));
+
+    let components = all["components"].as_array().unwrap();
+    let listed = |scope: &str| -> BTreeSet<String> {
+        let of = components.iter().filter(|c| scope.is_empty() || text(c, "scope") == scope);
+        of.map(|c| format!("{} {}", text(c, "name"), text(c, "version"))).collect()
+    };
+    // The program itself says which SQLite is in it.
+    let sqlite = format!("sqlite {}", rusqlite::version());
+    let with_sqlite = |edges| tree(edges).into_iter().chain([sqlite.clone()]).collect();
+    assert_eq!(listed(""), with_sqlite("normal,build"));
+    assert_eq!(listed("required"), with_sqlite("normal,no-proc-macro"));
+    let lock = include_str!("../Cargo.lock");
+    for component in components.iter().filter(|c| text(c, "name") != "sqlite") {
+        let (name, version) = (text(component, "name"), text(component, "version"));
+        let purl = format!("pkg:cargo/{name}@{}", version.replace('+', "%2B"));
+        assert_eq!((text(component, "purl"), text(component, "bom-ref")), (&*purl, &*purl));
+        assert!(!text(&component["licenses"][0], "expression").is_empty(), "{component}");
+        let sum = text(&component["hashes"][0], "content");
+        let locked = format!(
+            "name = \"{name}\"\nversion = \"{version}\"\nsource = \"{CRATES_IO}\"\nchecksum = \"{sum}\"\n"
+        );
+        assert!(lock.contains(&locked), "{component}");
+    }
+
+    // The graph has every component, and leads to nothing else.
+    let refs: BTreeSet<&str> = components.iter().chain([own]).map(|c| text(c, "bom-ref")).collect();
+    assert_eq!(refs.len(), components.len() + 1);
+    let graph = all["dependencies"].as_array().unwrap();
+    assert_eq!(graph.iter().map(|d| text(d, "ref")).collect::<BTreeSet<_>>(), refs);
+    let mut reached = BTreeSet::from([text(own, "bom-ref")]);
+    let mut left: Vec<&str> = reached.iter().copied().collect();
+    while let Some(from) = left.pop() {
+        let node = graph.iter().find(|d| text(d, "ref") == from).expect(from);
+        for to in node["dependsOn"].as_array().unwrap().iter().filter_map(Value::as_str) {
+            if reached.insert(to) {
+                left.push(to);
+            }
+        }
+    }
+    assert_eq!(reached, refs);
 }
