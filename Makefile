@@ -43,6 +43,7 @@ PLAIN = $(MANUALS) \
 	README.md:$(DOCDIR)/README.md \
 	README.zh-CN.md:$(DOCDIR)/README.zh-CN.md \
 	CHANGELOG.md:$(DOCDIR)/CHANGELOG.md \
+	SECURITY.md:$(DOCDIR)/SECURITY.md \
 	docs/dependencies.md:$(DOCDIR)/docs/dependencies.md \
 	docs/benchmarks.md:$(DOCDIR)/docs/benchmarks.md \
 	docs/lag-200.svg:$(DOCDIR)/docs/lag-200.svg \

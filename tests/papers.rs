@@ -179,7 +179,9 @@ fn tests() -> std::collections::BTreeSet<String> {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap_or_default();
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            // A folder's own file has the name of the folder.
+            let named = if path.ends_with("mod.rs") { path.parent().unwrap() } else { &path };
+            let stem = named.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let inside = path.starts_with(root.join("src"));
             let module = if inside { "tests".to_owned() } else { stem };
             let mut lines = text.lines();
@@ -233,6 +235,37 @@ fn every_sersync_option_and_element_is_tabled_with_an_existing_test() {
         shown_by.push(rows.into_iter().map(|row| row[2].clone()).collect::<Vec<_>>());
     }
     assert_eq!(shown_by[0], shown_by[1], "the two tables name different tests");
+}
+
+/// Each attacker of the threat model has promises, each promise has tests that exist, and what is not promised is said.
+#[test]
+fn every_promise_of_security_is_shown_by_existing_tests() {
+    let page = include_str!("../SECURITY.md");
+    let tests = tests();
+    let named: Vec<&str> = page
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|w| w.contains("::") && !w.ends_with("::"))
+        .collect();
+    assert!(named.len() > 60, "{named:?}");
+    for test in named {
+        assert!(tests.contains(test), "SECURITY.md: there is no test {test}");
+    }
+    let mut attackers = 0;
+    for section in page.split("\n## ").filter(|s| s.contains("| promise | shown by |")) {
+        attackers += 1;
+        let title = section.lines().next().unwrap_or_default();
+        let rows = section.lines().filter(|l| l.starts_with("| ")).skip(1);
+        let rows: Vec<Vec<&str>> =
+            rows.map(|l| l.trim_matches('|').split(" | ").collect()).collect();
+        assert!(rows.len() > 4, "{title}: {rows:?}");
+        for row in rows {
+            assert!(row.len() == 2 && row[1].contains("::"), "{title}: no test shows {}", row[0]);
+        }
+        assert!(section.contains("\nNot promised:\n"), "{title}");
+    }
+    assert_eq!(attackers, 4);
 }
 
 fn help(locale: &str) -> String {
@@ -370,7 +403,8 @@ fn documents_agree_and_name_existing_files() {
     let said = between(READMES[0].1, "each localpath uses up to ", " connections");
     assert_eq!(said, between(&conf, "each localpath uses up to ", " connections"));
     let makefile = std::fs::read_to_string(root.join("Makefile")).unwrap();
-    for (name, text) in READMES {
+    let security = ("SECURITY.md", include_str!("../SECURITY.md"));
+    for (name, text) in READMES.into_iter().chain([security]) {
         for link in text.split("](").skip(1).filter_map(|l| l.split(')').next()) {
             let path = link.split('#').next().unwrap_or_default();
             let there = link.contains("://") || path.is_empty() || root.join(path).exists();

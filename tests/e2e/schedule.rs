@@ -36,6 +36,7 @@ fn repaired(settings: &'static str) {
     w.remotes[1].stop();
     w.write("while one is down", "x");
     let down = w.wait_remote(1, "its trouble", |r| r["state"] == "backoff");
+    let ours = fs::read(w.at("dir000/file000")).unwrap();
     let by_hand = |path: &str| fs::write(w.there(path), "by hand").unwrap();
     let is_by_hand =
         |path: &str| fs::read_to_string(w.there(path)).is_ok_and(|text| text == "by hand");
@@ -44,7 +45,7 @@ fn repaired(settings: &'static str) {
     }
     fs::remove_file(w.there("dir001/file001")).unwrap();
     let repaired = || {
-        fs::read(w.at("dir000/file000")).unwrap() == fs::read(w.there("dir000/file000")).unwrap()
+        fs::read(w.there("dir000/file000")).unwrap() == ours
             && w.there("dir001/file001").exists()
             && !w.there("stray").exists()
     };
@@ -54,6 +55,9 @@ fn repaired(settings: &'static str) {
     for path in ["page.php", "cache/entry", "stray.php"] {
         assert!(is_by_hand(path), "{path} is left out of scheduled comparisons");
     }
+    // Nothing flows back.
+    assert_eq!(fs::read(w.at("dir000/file000")).unwrap(), ours);
+    assert!(w.at("dir001/file001").exists() && !w.at("stray").exists());
     let remote = w.wait_remote(0, "its end", |r| r["reconcile"].is_null());
     assert_eq!(remote["failing"], 1, "{remote}");
     let still = w.wait_remote(1, "its trouble", |r| r["state"] == "backoff");

@@ -52,6 +52,8 @@ fn make_install_places_every_file_and_make_uninstall_removes_it() {
         "opt/sync/share/doc/syncsup/examples/rsyncd.conf",
         "opt/sync/share/doc/syncsup/examples/deploy/deploy",
         "opt/sync/share/doc/syncsup/plugins.conf",
+        "opt/sync/share/doc/syncsup/SECURITY.md",
+        "opt/sync/share/doc/syncsup/docs/dependencies.md",
         "etc/init.d/syncsup",
         "etc/logrotate.d/syncsup",
         "etc/syncsup/conf.d/README",
