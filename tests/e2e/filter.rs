@@ -116,6 +116,33 @@ fn a_deleted_directory_keeps_only_its_excluded_paths() {
     remote_only_stays(&w);
 }
 
+/// A slave has a directory where a file is gone here: what is excluded in it stays, and the rest goes.
+#[test]
+fn a_directory_in_the_place_of_a_deleted_file_keeps_its_excluded_paths() {
+    for params in ["-a", "-a --exclude=zzz"] {
+        let mut w = Setup { params, settings: RULES, ..Setup::default() }.build();
+        let names = ["f", "d/f"];
+        names.iter().for_each(|name| w.write(name, "x"));
+        w.run(&[]);
+        w.wait_identical();
+        w.wait_in_sync();
+        for name in names {
+            fs::remove_file(w.there(name)).unwrap();
+            write(&w.there(name).join("sub/only there.tmp"), "x");
+            write(&w.there(name).join("sub/rest"), "x");
+        }
+        names.iter().for_each(|name| fs::remove_file(w.at(name)).unwrap());
+        for name in names {
+            let rest = w.there(name).join("sub/rest");
+            wait_for("the rest to go", DEADLINE, || !rest.exists());
+        }
+        w.wait_in_sync();
+        for name in names {
+            assert!(w.there(name).join("sub/only there.tmp").exists(), "{params}: {name}");
+        }
+    }
+}
+
 #[test]
 fn a_directory_moved_away_or_swapped_keeps_excluded_paths() {
     let w = excluding().start();

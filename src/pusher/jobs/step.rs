@@ -46,13 +46,14 @@ pub enum Step {
         /// Puts the names at risk.
         rules: NamedTempFile,
     },
-    /// The same for names that may contain excluded ones, which the rules keep. If they keep any, [`Step::Below`] follows.
+    /// The same for names that may contain excluded ones, which the rules keep. If they keep anything, [`Step::Below`]
+    /// follows.
     DeleteExcept {
         /// The names.
         names: Vec<RelPath>,
         /// The existing local directories that are listed to reach them.
         from: Vec<RelPath>,
-        /// Puts the names at risk, but not what is excluded.
+        /// Puts the names at risk, but not what is excluded, or nothing below them.
         rules: NamedTempFile,
     },
     /// Deletes listed names with everything below them, if rules cannot be used.
@@ -132,6 +133,12 @@ impl Step {
         let Step::Entries { paths, checksum, force, directories, .. } = self else { return None };
         let read = !directories.is_empty();
         read.then(|| send(std::mem::take(paths), *checksum, *force)).flatten()
+    }
+
+    /// True if it keeps a directory with content that the remote has in the place of a file that is gone. What is
+    /// below it is then listed, and what is not excluded deleted.
+    pub fn keeps_directories(&self) -> bool {
+        matches!(self, Step::Entries { force: false, .. })
     }
 
     /// True if it is a dry run.
@@ -314,10 +321,16 @@ fn entries(
     let mut steps = Vec::new();
     if !absent.is_empty() {
         let from = parents(&absent);
-        let delete = delete(context, absent, from)?;
-        let times = delete.times_above();
-        steps.push(delete);
-        steps.extend(times);
+        if force {
+            let delete = delete(context, absent, from)?;
+            let times = delete.times_above();
+            steps.push(delete);
+            steps.extend(times);
+        } else {
+            // The remote may have a directory in the place of a file, and excluded names in it.
+            let rules = context.rules_file(&argv::risk_rules(&[], &absent))?;
+            steps.push(Step::DeleteExcept { names: absent, from, rules });
+        }
     }
     steps.extend(send_whole(context, root, (present, along), checksum, force));
     Ok(steps)

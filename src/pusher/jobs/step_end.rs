@@ -235,14 +235,13 @@ impl Push {
             return self.next(context, now);
         }
         self.findings.blame(Blame::of(context.complaints(&finished.stderr), &names));
-        if matches!(step, Step::DeleteExcept { .. }) {
-            let stays =
-                |name: &RelPath| report.deletions_skipped || report.not_empty.contains(name);
-            let stay: Vec<RelPath> = step.names().into_iter().filter(stays).collect();
-            self.steps.extend(step::look_below(context, stay)?);
-        } else if report.deletions_skipped
-            || report.not_empty.iter().any(|path| names.contains(path))
+        let stays = |name: &RelPath| report.deletions_skipped || report.not_empty.contains(name);
+        let stay: Vec<RelPath> = names.iter().filter(|name| stays(name)).cloned().collect();
+        if matches!(step, Step::DeleteExcept { .. })
+            || (step.keeps_directories() && !report.deletions_skipped)
         {
+            self.steps.extend(step::look_below(context, stay)?);
+        } else if report.deletions_skipped || !stay.is_empty() {
             // A second run checks this: names that the remote still has have failed.
             return self.start_step(context, step, Aim::Verify(finished), now);
         }
@@ -436,7 +435,7 @@ impl Push {
             (None, _) => None,
         };
         if let Some(message) = unproved {
-            self.findings.fail(names, &message);
+            self.findings.fail(names.iter().cloned(), &message);
         } else {
             let gone = |name: &&RelPath| report.deletions_skipped && self.root.lstat(name).is_err();
             let skipped = names.iter().filter(gone).cloned();
@@ -444,6 +443,10 @@ impl Push {
         }
         self.findings.blame(blame);
         self.pushed += partial_stats.totals();
+        if step.keeps_directories() {
+            let stay = names.iter().filter(|name| report.not_empty.contains(*name)).cloned();
+            self.steps.extend(step::look_below(context, stay.collect())?);
+        }
         self.next(context, now)
     }
 
