@@ -179,6 +179,12 @@ impl Findings {
         matches!(self.dispositions.get(path), Some(Disposition::Deferred(_)))
     }
 
+    /// True if another push gets this path.
+    pub fn leaves(&self, path: &RelPath) -> bool {
+        let left = self.dispositions.get(path);
+        matches!(left, Some(Disposition::Deferred(_) | Disposition::Large | Disposition::Portion))
+    }
+
     /// Adds the complaints of a run that name paths.
     pub fn blame(&mut self, blame: Blame) {
         let failed = blame.failed.into_iter();
@@ -328,12 +334,15 @@ impl Batch {
         let bytes = path.as_bytes();
         let slashes = bytes.iter().enumerate().filter(|&(_, &b)| b == b'/').map(|(at, _)| at);
         let mut ends = [bytes.len()].into_iter().chain(slashes);
-        ends.any(|end| self.has_bytes(&bytes[..end])) || {
-            let below = [bytes, b"/"].concat();
-            let next = self.items.partition_point(|item| item.path.as_bytes() < &below[..]);
-            let next = self.items.get(next).filter(|_| !path.is_root());
-            next.is_some_and(|item| item.path.is_within(path))
-        }
+        ends.any(|end| self.has_bytes(&bytes[..end])) || self.has_below(path)
+    }
+
+    /// True if this batch, which is sorted, contains a path below this one, which is not the root.
+    pub fn has_below(&self, path: &RelPath) -> bool {
+        let below = [path.as_bytes(), b"/"].concat();
+        let next = self.items.partition_point(|item| item.path.as_bytes() < &below[..]);
+        let next = self.items.get(next).filter(|_| !path.is_root());
+        next.is_some_and(|item| item.path.is_within(path))
     }
 
     /// What is recorded when the push has ended: each row is settled, or owed from now on.

@@ -37,7 +37,7 @@ pub enum Blocked {
     NamesBehindPortion,
     /// An owed name touches a portion in flight. No other portion starts before the name has been pushed.
     PortionBehindNames,
-    /// All rows for a portion touch a portion in flight. They wait until a portion ends.
+    /// All rows for a portion touch a portion or a large file in flight. They wait until such a push ends.
     PortionBehindPortion,
     /// Some rows for a portion touch marks in flight. They wait until that push or a portion ends.
     PortionBehindMarks,
@@ -224,7 +224,8 @@ impl Scheduler {
                 self.portions_again();
                 self.blocked.remove(&Blocked::NamesBehindPortion);
             }
-            Lane::Large | Lane::Large2 => {}
+            // A portion does not delete what is above a large file in flight.
+            Lane::Large | Lane::Large2 => self.portions_again(),
         }
     }
 

@@ -291,6 +291,14 @@ fn a_portion_whose_rows_are_in_flight_waits_for_that_push() {
     turns.ended(Lane::Small);
     turns.grant(9);
     assert_eq!(turns.jobs(), [Job::Push(Lane::Bulk2)]);
+    turns.ended(Lane::Bulk2);
+    turns.in_flight.pushes.insert(Lane::Large);
+    turns.scheduler.answered(Job::Push(Lane::Bulk2), None, &[Blocked::PortionBehindPortion]);
+    turns.grant(9);
+    assert!(turns.jobs().is_empty());
+    turns.ended(Lane::Large);
+    turns.grant(9);
+    assert_eq!(turns.jobs(), [Job::Push(Lane::Bulk2)], "a name above the large file is gone");
 }
 
 #[test]

@@ -197,9 +197,14 @@ impl Push {
         self.batch.items.iter().map(|item| &item.path)
     }
 
-    /// True for a path of this push.
-    pub fn has(&self, path: &RelPath) -> bool {
-        self.batch.has(path)
+    /// True for a path that it sends or deletes itself, and does not leave to another push.
+    pub fn sends(&self, path: &RelPath) -> bool {
+        self.batch.has(path) && !self.findings.leaves(path)
+    }
+
+    /// True for a path above one of this push.
+    pub fn has_below(&self, path: &RelPath) -> bool {
+        self.batch.has_below(path)
     }
 
     /// True for a path of this push, and for one in a directory that it pushes whole.

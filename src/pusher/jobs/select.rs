@@ -5,6 +5,7 @@ use crate::path::RelPath;
 use crate::pusher::batch::Batch;
 use crate::pusher::context::Context;
 use crate::pusher::jobs::Jobs;
+use crate::pusher::jobs::push::Push;
 use crate::pusher::lane::Lane;
 use crate::pusher::scheduler::Blocked;
 use crate::pusher::trees::{self, Files, Size};
@@ -13,6 +14,7 @@ use crate::stat::Kind;
 use crate::sys::files::Root;
 use crate::sys::{clock, files};
 use std::collections::HashMap;
+use std::path::Path;
 
 /// Names in one batch.
 pub const BATCH: u32 = 10_000;
@@ -174,12 +176,12 @@ fn next_portion(
         let limit = limit + in_flight as u32;
         let mut owed = context.journal.due_bulk(&context.name, now_ms, limit)?;
         let all = owed.len() < limit as usize;
-        owed.retain(|row| !jobs.bulk().any(|push| push.touches(&row.path)));
+        let mut tops = Tops::new(context, &portion.silent);
+        owed.retain(|row| !jobs.bulk().any(|push| tops.touch(push, &row.path)));
+        owed.retain(|row| !jobs.large().any(|push| tops.delete_beside(push, &row.path)));
         let untouched = owed.len();
         if let Some(marked) = jobs.push(Lane::Small) {
-            // A directory that is pushed whole may be pushed as an entry at the same time.
-            let sent = |path: &RelPath| marked.has(path) || marked.reads(path);
-            owed.retain(|row| row.events.contains(Events::WHOLE) || !sent(&row.path));
+            owed.retain(|row| !tops.meet_marks(marked, row));
         }
         // Otherwise the end of a push of marks unblocks nothing. Reading thousands of rows after each of them would keep
         // a core busy.
@@ -203,6 +205,54 @@ fn next_portion(
         }
     }
     Ok((portion.rows, behind))
+}
+
+/// Finds what is pushed in the place of a name that is gone.
+struct Tops<'a> {
+    watch: &'a Path,
+    silent: &'a [RelPath],
+    /// What is known of names above others.
+    dirs: HashMap<RelPath, bool>,
+}
+
+impl<'a> Tops<'a> {
+    fn new(context: &'a Context, silent: &'a [RelPath]) -> Self {
+        let watch = context.start.localpath.watch.as_path();
+        Self { watch, silent, dirs: HashMap::new() }
+    }
+
+    /// The first name on the way to this path that is no directory. Of everything below it, it is what is pushed.
+    fn top(&mut self, path: &RelPath) -> Option<RelPath> {
+        path.prefixes().find(|above| !self.is_dir(above))
+    }
+
+    fn is_dir(&mut self, path: &RelPath) -> bool {
+        let look = || {
+            self.silent.iter().any(|mount| path.is_within(mount))
+                || files::lstat(&path.below(self.watch)).is_ok_and(|stat| stat.kind == Kind::Dir)
+        };
+        *self.dirs.entry(path.clone()).or_insert_with(look)
+    }
+
+    /// True if a push of this path would touch what that push touches.
+    fn touch(&mut self, push: &Push, path: &RelPath) -> bool {
+        push.touches(path) || self.delete_beside(push, path)
+    }
+
+    /// True if a push of this path would delete, or send, a name that that push touches.
+    fn delete_beside(&mut self, push: &Push, path: &RelPath) -> bool {
+        self.top(path).is_some_and(|top| push.touches(&top))
+    }
+
+    /// True if the push of marks sends or deletes what a push of this row would send or delete.
+    fn meet_marks(&mut self, marked: &Push, row: &Owed) -> bool {
+        match self.top(&row.path) {
+            Some(top) => marked.sends(&top) || marked.reads(&top) || marked.has_below(&top),
+            // The attributes of a directory may be set while it is pushed whole, or names below it.
+            None if row.events.contains(Events::WHOLE) => false,
+            None => marked.sends(&row.path) || marked.reads(&row.path),
+        }
+    }
 }
 
 /// The names of a reconcile that are pushed together.
@@ -291,7 +341,13 @@ fn defer_temporaries(jobs: &Jobs, batch: &Batch, deferred: &mut Deferred) {
 /// The large files that wait and that no push in flight touches, the one that has waited longest first.
 fn large_waiting(context: &Context, jobs: &Jobs, now_ms: i64) -> Result<Vec<Owed>, JournalError> {
     let mut owed = context.journal.due_large(&context.name, now_ms, LARGE_CONSIDERED)?;
-    owed.retain(|row| !jobs.large().any(|push| push.touches(&row.path)));
+    let silent = context.journal.silent_mounts()?;
+    let mut tops = Tops::new(context, &silent);
+    owed.retain(|row| !jobs.large().any(|push| tops.touch(push, &row.path)));
+    owed.retain(|row| !jobs.bulk().any(|push| tops.delete_beside(push, &row.path)));
+    if let Some(marked) = jobs.push(Lane::Small) {
+        owed.retain(|row| !tops.meet_marks(marked, row));
+    }
     Ok(owed)
 }
 
