@@ -49,6 +49,9 @@ pub mod rsync;
 pub(crate) mod rsync_run;
 pub(crate) mod script;
 pub(crate) mod shell;
+#[cfg(test)]
+#[path = "simulation/tests.rs"]
+mod simulation;
 pub mod stat;
 pub mod supervisor;
 pub mod sys;

@@ -18,7 +18,7 @@
 //! [`doubt`] sees a sign. Over ssh all jobs share one connection, the `master`. The `standby` is an rsync that waits for
 //! the next push; [`pace`] limits what pushes through it cost.
 //!
-//! A test, `simulation`, runs all of this in one thread over a modelled rsync.
+//! The test `simulation` runs all of this in one thread over a modelled rsync.
 
 pub(crate) mod batch;
 pub(crate) mod coarse_times;
@@ -55,8 +55,8 @@ mod report;
 mod root_lstat;
 mod run;
 #[cfg(test)]
-#[path = "simulation/tests.rs"]
-mod simulation;
+#[path = "tests/simulated.rs"]
+pub(crate) mod simulated;
 mod standby;
 mod status;
 mod supervisor_link;

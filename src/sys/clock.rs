@@ -7,6 +7,10 @@ use std::time::Duration;
 
 /// Wall clock, in nanoseconds since 1970: file times are compared with it.
 pub fn wall_ns() -> i64 {
+    #[cfg(test)]
+    if let Some(now) = simulated::NOW.get() {
+        return *simulated::BOOTED_NS + now.as_nanos() as i64;
+    }
     let t = clock_gettime(ClockId::Realtime);
     t.tv_sec * 1_000_000_000 + t.tv_nsec
 }
@@ -50,10 +54,14 @@ pub fn boot() -> Duration {
 #[cfg(test)]
 pub(crate) mod simulated {
     use std::cell::Cell;
+    use std::sync::LazyLock;
     use std::time::Duration;
 
     /// The journal's time at the start of a simulation, in milliseconds since 1970.
     pub const START_MS: i64 = 1_800_000_000_000;
+
+    /// When a simulated machine was booted, in nanoseconds since 1970. What happens to files has real times.
+    pub static BOOTED_NS: LazyLock<i64> = LazyLock::new(|| super::file_ns() - 3_600_000_000_000);
 
     thread_local! {
         /// The time since boot that this thread sees, in a simulation.

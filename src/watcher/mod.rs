@@ -27,6 +27,9 @@ mod mount_probes;
 mod root_record;
 pub(crate) mod scan;
 mod service;
+#[cfg(test)]
+#[path = "tests/simulated.rs"]
+pub(crate) mod simulated;
 mod start;
 pub mod tree;
 mod watched_root;

@@ -240,53 +240,68 @@ impl Service {
 
     /// Serves until the end. Returns true after an orderly stop.
     pub fn serve(mut self) -> io::Result<bool> {
-        self.say(&FromWatcher::State(WatcherState::Starting));
-        self.probe_mounts_first();
-        self.look_at_root();
+        self.enter();
         loop {
             if let Some(end) = self.end {
                 return self.finish(end);
             }
             self.wait()?;
-            self.take_messages();
-            self.now_and_then();
-            if self.end.is_some() {
-                continue;
-            }
-            if matches!(self.state, WatcherState::Held(_)) {
-                self.discard()?;
-            } else if clock::boot() >= self.times.refused_until {
-                if self.map_state == MapState::Stale {
-                    self.rebuild();
-                    if self.end.is_some() {
-                        continue;
-                    }
-                }
-                if !self.turn(None)? {
-                    return Ok(false);
-                }
+            if !self.work()? {
+                return Ok(false);
             }
         }
     }
 
+    /// What comes before the loop.
+    pub(super) fn enter(&mut self) {
+        self.say(&FromWatcher::State(WatcherState::Starting));
+        self.probe_mounts_first();
+        self.look_at_root();
+    }
+
+    /// What is to be done now. Returns false if the journal is damaged.
+    pub(super) fn work(&mut self) -> io::Result<bool> {
+        self.take_messages();
+        self.now_and_then();
+        if self.end.is_some() {
+            return Ok(true);
+        }
+        if matches!(self.state, WatcherState::Held(_)) {
+            self.discard()?;
+        } else if clock::boot() >= self.times.refused_until {
+            if self.map_state == MapState::Stale {
+                self.rebuild();
+                if self.end.is_some() {
+                    return Ok(true);
+                }
+            }
+            return self.turn(None);
+        }
+        Ok(true)
+    }
+
+    /// When the loop turns at the latest, in time since boot.
+    pub(super) fn next_time(&self, now: Duration) -> Duration {
+        let mut until = self.times.chores + self.chores_every(now);
+        if now < self.times.refused_until {
+            return until.min(self.times.refused_until);
+        }
+        if matches!(self.state, WatcherState::Held(_)) {
+            return until;
+        }
+        let search = self.map.links.wants_search().then_some(self.times.links);
+        let retry = (!self.walker.is_idle()).then_some(now + Duration::from_millis(20));
+        let quiet = self.map.next_look().map(|look| look.max(self.times.writers));
+        for time in [self.map.next_expiry(), search, retry, quiet].into_iter().flatten() {
+            until = until.min(time);
+        }
+        if self.walker.has_jobs() || self.map_state == MapState::Stale { now } else { until }
+    }
+
     fn wait(&mut self) -> io::Result<()> {
         let now = clock::boot();
-        let held = matches!(self.state, WatcherState::Held(_));
         let refused = now < self.times.refused_until;
-        let mut until = self.times.chores + self.chores_every(now);
-        if !held && !refused {
-            let search = self.map.links.wants_search().then_some(self.times.links);
-            let retry = (!self.walker.is_idle()).then_some(now + Duration::from_millis(20));
-            let quiet = self.map.next_look().map(|look| look.max(self.times.writers));
-            for time in [self.map.next_expiry(), search, retry, quiet].into_iter().flatten() {
-                until = until.min(time);
-            }
-            if self.walker.has_jobs() || self.map_state == MapState::Stale {
-                until = now;
-            }
-        } else if refused {
-            until = until.min(self.times.refused_until);
-        }
+        let mut until = self.next_time(now);
         if self.is_idle(now) && self.pulse.rests(now) {
             self.send(&FromWatcher::Rests);
         }

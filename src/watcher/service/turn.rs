@@ -284,9 +284,7 @@ impl Service {
         for path in &self.walker.remounted {
             changes.mark(path.clone(), Scope::Tree, Events::MOVE | Events::DIR | Events::SCAN);
         }
-        let complete = self.map_state == MapState::Complete;
-        let settled = complete && self.walker.is_idle() && !self.map.links.wants_search();
-        let at_ns = emptied.filter(|_| settled).map(|at| {
+        let at_ns = emptied.filter(|_| self.is_settled()).map(|at| {
             if self.map.unwatched.is_empty() {
                 self.unwatched_base_ns = at;
             }
@@ -337,6 +335,12 @@ impl Service {
                 Written::Refused
             }
         }
+    }
+
+    /// True if nothing is left to do but to read the queue.
+    pub(in crate::watcher) fn is_settled(&self) -> bool {
+        let complete = self.map_state == MapState::Complete;
+        complete && self.walker.is_idle() && !self.map.links.wants_search()
     }
 
     /// How far a checkpoint must lie in the past, so that a scan from it finds what may have been written without an

@@ -1,8 +1,10 @@
 //! A model of rsync, both ends of it: what it does to a slave, step by step, and what it says. It knows the forms that a
 //! pusher without filters uses. What real releases do is held against the same forms in `tests/rsync`.
 
+use super::filter::Rules;
 use crate::stat::Exited;
 use crate::sys::rsync::simulated::{Process, Shared};
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsStr;
 use std::fs::{self, FileTimes, Metadata};
@@ -10,6 +12,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::MutexGuard;
 
 /// What a step has found.
@@ -60,18 +63,29 @@ struct Read {
     created: bool,
 }
 
+/// What the slave is like.
+#[derive(Debug, Default)]
+pub struct Slave {
+    /// Its receiver fails where a missing name is to be deleted.
+    pub old: bool,
+    /// Names that it lets nobody delete or replace.
+    pub refused: BTreeSet<PathBuf>,
+}
+
 /// An rsync at work.
 pub struct Transfer {
     process: Shared,
     slave: PathBuf,
+    like: Rc<RefCell<Slave>>,
     flags: BTreeSet<String>,
+    rules: Rules,
     list: BTreeMap<PathBuf, Entry>,
     work: Option<VecDeque<PathBuf>>,
     read: Option<Read>,
     /// Directories whose times are set at the end.
     times: Vec<(PathBuf, Seen)>,
     vanished: bool,
-    failed: bool,
+    failed: Cell<bool>,
     sent: u64,
     /// The step of the schedule at which it began.
     began: u64,
@@ -79,19 +93,21 @@ pub struct Transfer {
 
 impl Transfer {
     /// One that was just started, at this step of the schedule.
-    pub fn new(process: Shared, slave: &Path, began: u64) -> Self {
+    pub fn new(process: Shared, slave: &Path, like: Rc<RefCell<Slave>>, began: u64) -> Self {
         let words = process.lock().unwrap().argv.clone();
         let flags = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         Self {
             process,
             slave: slave.to_owned(),
+            like,
             flags,
+            rules: Rules::of(&words),
             list: BTreeMap::new(),
             work: None,
             read: None,
             times: Vec::new(),
             vanished: false,
-            failed: false,
+            failed: Cell::new(false),
             sent: 0,
             began,
         }
@@ -107,7 +123,7 @@ impl Transfer {
         let list = String::from_utf8_lossy(&process.list).replace('\0', " ");
         let plain = |word: &&std::ffi::OsString| !word.to_string_lossy().contains("--sockopts");
         let words: Vec<_> = process.argv[1..].iter().filter(plain).collect();
-        format!("{words:?} {list}")
+        format!("{words:?} {list} {}", self.rules)
     }
 
     fn has(&self, flag: &str) -> bool {
@@ -116,6 +132,21 @@ impl Transfer {
 
     fn dry(&self) -> bool {
         self.has("-n")
+    }
+
+    /// The names that it may change. What is pushed whole is changed beside others.
+    pub fn touches(&self) -> Vec<PathBuf> {
+        if self.dry() || self.is_over() || self.has("--recursive") {
+            return Vec::new();
+        }
+        let names = self.rules.included();
+        if !names.is_empty() {
+            return names;
+        }
+        let list = self.process().list.clone();
+        let words = list.split(|b| *b == 0).map(|word| word.strip_suffix(b"/").unwrap_or(word));
+        let names = words.map(|word| PathBuf::from(OsStr::from_bytes(word.trim_ascii_start())));
+        names.map(|name| name.strip_prefix("/").unwrap_or(&name).to_owned()).collect()
     }
 
     /// True if the process has exited or was killed.
@@ -175,6 +206,11 @@ impl Transfer {
     /// One step. `there(path)` says since which step of the schedule a name has been there without interruption.
     pub fn step(&mut self, there: &dyn Fn(&Path) -> Option<u64>) -> Found {
         if self.work.is_none() {
+            if self.like.borrow().old && self.has("--delete-missing-args") && self.lists_missing() {
+                self.complain("invalid file mode 00 for x [Receiver]");
+                self.exit(2, "protocol incompatibility");
+                return Found::Nothing;
+            }
             self.read_list();
             return Found::Nothing;
         }
@@ -191,22 +227,58 @@ impl Transfer {
         }
     }
 
+    fn lists_missing(&self) -> bool {
+        let list = self.process().list.clone();
+        let source = self.source();
+        let mut words = list.split(|b| *b == 0).filter(|word| !word.is_empty());
+        words.any(|word| {
+            let name = OsStr::from_bytes(word).to_string_lossy().trim_matches('/').to_owned();
+            fs::symlink_metadata(source.join(name)).is_err()
+        })
+    }
+
+    /// True, with a message, if the slave lets nobody touch this name.
+    fn refused(&self, side: &str, name: &Path) -> bool {
+        let refused = self.like.borrow().refused.contains(name) && !self.dry();
+        if refused {
+            self.failed.set(true);
+            let name = name.display();
+            self.complain(&match side {
+                "generator" => format!(
+                    "rsync: [generator] delete_file: unlink({name}) failed: Device or resource busy (16)"
+                ),
+                _ => format!(
+                    "rsync: [receiver] rename \"/.x.AbCdEf\" -> \"{name}\": Device or resource busy (16)"
+                ),
+            });
+        }
+        refused
+    }
+
     fn source(&self) -> PathBuf {
         self.process().directory.clone()
     }
 
     fn add(&mut self, name: PathBuf, recursive: bool, children: bool) {
         let source = self.source();
-        // The directories above are listed, too.
-        for above in name.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+        let path = source.join(&name);
+        let stat = fs::symlink_metadata(&path);
+        // The directories above are listed, too, except those of missing names that are ignored.
+        let ignored = stat.is_err() && !self.has("--delete-missing-args");
+        let above = name.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
+        // No rule leaves these out.
+        let hidden = stat.as_ref().is_ok_and(|stat| self.rules.hide(&name, stat.is_dir()));
+        if hidden && !name.as_os_str().is_empty() {
+            return;
+        }
+        for above in above.filter(|_| !ignored) {
             let path = source.join(above);
             if let Ok(stat) = fs::symlink_metadata(&path) {
                 let seen = Entry::Present(Seen::of(&path, &stat));
                 self.list.entry(above.to_owned()).or_insert(seen);
             }
         }
-        let path = source.join(&name);
-        let Ok(stat) = fs::symlink_metadata(&path) else {
+        let Ok(stat) = stat else {
             if !name.as_os_str().is_empty() {
                 self.list.entry(name).or_insert(Entry::Missing);
             }
@@ -277,7 +349,8 @@ impl Transfer {
             }
             let names = fs::read_dir(self.slave.join(&dir)).into_iter().flatten().flatten();
             for found in names.map(|found| dir.join(found.file_name())) {
-                if !self.list.contains_key(&found) && !out.contains(&found) {
+                let kept = self.rules.protect(&found, self.slave.join(&found).is_dir());
+                if !kept && !self.list.contains_key(&found) && !out.contains(&found) {
                     out.push_back(found);
                 }
             }
@@ -285,37 +358,71 @@ impl Transfer {
         out
     }
 
-    /// Deletes a name of the slave with everything below it.
+    /// Deletes a name of the slave with everything below it that is not protected.
     fn delete(&self, name: &Path, there: &dyn Fn(&Path) -> Option<u64>) -> Found {
         let path = self.slave.join(name);
         let Ok(stat) = fs::symlink_metadata(&path) else { return Found::Nothing };
-        let mut found = Found::Nothing;
-        if stat.is_dir() {
+        let (found, kept) = self.remove(name, there);
+        if kept && !stat.is_dir() {
+            // A complaint tells why.
+        } else if kept {
+            self.say(&format!("cannot delete non-empty directory: {}", name.display()));
+        } else {
+            self.say_deleted(name, stat.is_dir());
+        }
+        found
+    }
+
+    fn say_deleted(&self, name: &Path, dir: bool) {
+        self.say(&format!("*deleting   {}{}", name.display(), if dir { "/" } else { "" }));
+    }
+
+    /// The same, without a line for the name itself: something else may take its place. True if it had to stay.
+    fn remove(&self, name: &Path, there: &dyn Fn(&Path) -> Option<u64>) -> (Found, bool) {
+        let path = self.slave.join(name);
+        let (mut found, mut kept) = (Found::Nothing, false);
+        let dir = fs::symlink_metadata(&path).is_ok_and(|stat| stat.is_dir());
+        if dir {
             for below in fs::read_dir(&path).into_iter().flatten().flatten() {
-                let broken = self.delete(&name.join(below.file_name()), there);
+                let is_dir = below.file_type().is_ok_and(|kind| kind.is_dir());
+                let below = name.join(below.file_name());
+                if self.rules.protect(&below, is_dir) {
+                    kept = true;
+                    continue;
+                }
+                let (broken, stays) = self.remove(&below, there);
+                kept |= stays;
+                // A dry run believes that it has emptied a directory.
+                if !stays || self.dry() {
+                    self.say_deleted(&below, is_dir);
+                }
                 if matches!(broken, Found::Broken(_)) {
                     found = broken;
                 }
             }
         }
-        let slash = if stat.is_dir() { "/" } else { "" };
-        self.say(&format!("*deleting   {}{slash}", name.display()));
-        if self.dry() {
-            return found;
+        if self.dry() || kept || self.refused("generator", name) {
+            return (found, kept || !self.dry());
         }
         // A name that was there from before the push to now must not go, even if it comes back.
-        if !stat.is_dir() && there(name).is_some_and(|since| since < self.began) {
+        if !dir && there(name).is_some_and(|since| since < self.began) {
             found = Found::Broken(format!("{} is deleted, and was never gone", name.display()));
         }
-        let _ = if stat.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) };
-        found
+        let _ = if dir { fs::remove_dir(&path) } else { fs::remove_file(&path) };
+        (found, false)
     }
 
     fn handle(&mut self, name: &Path, there: &dyn Fn(&Path) -> Option<u64>) -> Found {
+        let path = self.slave.join(name);
+        let full =
+            fs::read_dir(&path).is_ok_and(|mut names| names.next().is_some()) && !path.is_symlink();
         let Some(Entry::Present(seen)) = self.list.get(name).cloned() else {
+            if full && !self.has("--force") && self.list.contains_key(name) {
+                self.say(&format!("cannot delete non-empty directory: {}", name.display()));
+                return Found::Nothing;
+            }
             return self.delete(name, there);
         };
-        let path = self.slave.join(name);
         let before = fs::symlink_metadata(&path).ok();
         let old = before.as_ref().map(|stat| Seen::of(&path, stat));
         let same_kind = old
@@ -324,16 +431,24 @@ impl Transfer {
         let mut found = Found::Nothing;
         // A link and a file replace each other without a gap.
         if old.as_ref().is_some_and(|old| old.dir && !seen.dir) {
-            let full = fs::read_dir(&path).is_ok_and(|mut names| names.next().is_some());
             if full && !self.has("--force") && !self.has("--delete") {
                 self.complain(&format!(
                     "could not make way for new regular file: {}",
                     name.display()
                 ));
-                self.failed = true;
+                self.failed.set(true);
                 return found;
             }
-            found = self.delete(name, there);
+            let kept;
+            (found, kept) = self.remove(name, there);
+            if kept {
+                self.complain(&format!(
+                    "could not make way for new regular file: {}",
+                    name.display()
+                ));
+                self.failed.set(true);
+                return found;
+            }
         } else if old.as_ref().is_some_and(|old| !old.dir && seen.dir) && !self.dry() {
             let _ = fs::remove_file(&path);
         }
@@ -411,11 +526,14 @@ impl Transfer {
     fn install(&mut self) {
         let Some(read) = self.read.take() else { return };
         let path = self.slave.join(&read.name);
+        if self.refused("receiver", &read.name) {
+            return;
+        }
         if read.created && path.parent().is_some_and(|parent| !parent.is_dir()) {
             return;
         }
         if fs::symlink_metadata(&path).is_ok_and(|stat| stat.is_dir()) {
-            self.failed = true;
+            self.failed.set(true);
             self.complain(&format!(
                 "rsync: [receiver] rename \"x\" -> \"{}\": Is a directory (21)",
                 read.name.display()
@@ -457,7 +575,7 @@ impl Transfer {
         self.say(
             "sent 1 bytes  received 1 bytes  2.00 bytes/sec\ntotal size is 0  speedup is 0.00",
         );
-        match (self.failed, self.vanished) {
+        match (self.failed.get(), self.vanished) {
             (true, _) => {
                 self.exit(23, "some files/attrs were not transferred (see previous errors)")
             }

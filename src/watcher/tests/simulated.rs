@@ -1,0 +1,50 @@
+//! A watcher of the simulation: its real loop over real inotify, turned by hand.
+
+use super::service::{Control, Service};
+use crate::filter::Filter;
+use crate::journal::Journal;
+use crate::message::{FromWatcher, ToWatcher, WatcherStart, WatcherState};
+use crate::sys::channel::{self, Channel, Received};
+use slog::Logger;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// A watcher, and the supervisor's end of its channel.
+pub struct Simulated {
+    service: Service,
+    side: Channel<ToWatcher, FromWatcher>,
+    state: WatcherState,
+}
+
+impl Simulated {
+    /// Begins with the supervisor's inotify descriptor and the pipe to the pusher.
+    pub fn begin(start: WatcherStart, queue: OwnedFd, wake: OwnedFd, log: Logger) -> Self {
+        let (ours, theirs) = channel::pair().unwrap();
+        let filter = Filter::new(&start.localpath.filter).unwrap();
+        let journal = Journal::open(&start.state_dir).unwrap();
+        let (channel, fds) = (Control::new(theirs), vec![queue, wake]);
+        let mut service = Service::new(channel, None, start, fds, filter, journal, log).unwrap();
+        service.enter();
+        Self { service, side: Channel::new(ours), state: WatcherState::Starting }
+    }
+
+    /// One turn of the loop.
+    pub fn turn(&mut self) {
+        assert!(self.service.work().unwrap(), "the journal is damaged");
+        while let Ok(Received::Message(message, _)) = self.side.receive() {
+            if let FromWatcher::State(state) = message {
+                self.state = state;
+            }
+        }
+    }
+
+    /// When the loop would turn by itself, at the latest.
+    pub fn next_time(&self, now: Duration) -> Duration {
+        self.service.next_time(now)
+    }
+
+    /// True if it has read everything, and knows of nothing that it must look at later.
+    pub fn is_watching(&self) -> bool {
+        self.state == WatcherState::Watching && self.service.is_settled()
+    }
+}
