@@ -3,9 +3,11 @@
 use crate::message::Role;
 use crate::path::as_written;
 use crate::supervisor::daemon;
+use crate::sys::confine::{self, Also, Does};
 use crate::sys::{channel, log, process, session, umask};
-use slog::crit;
+use slog::{Logger, crit};
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -30,6 +32,18 @@ fn short_name(role: Role) -> OsString {
     }
 }
 
+/// Gives up what the role does not need, as far as this is known before its first message. A supervisor starts plugin
+/// runners, whose commands may use sudo.
+fn give_up(role: Role, log: &Logger) -> io::Result<()> {
+    confine::no_core_files()?;
+    match role {
+        Role::Watcher | Role::Sync | Role::Look => {
+            confine::give_up(Does::Works, Also::default(), log)
+        }
+        Role::Supervisor | Role::Pusher | Role::Plugin | Role::Reporter => Ok(()),
+    }
+}
+
 /// Runs a role to its end and returns its exit status.
 pub fn run(role: Role) -> ExitCode {
     let name = short_name(role);
@@ -49,6 +63,10 @@ pub fn run(role: Role) -> ExitCode {
             return error.exit.into();
         }
     };
+    if let Err(error) = give_up(role, &log) {
+        crit!(log, "{}: cannot give up privileges: {error}", as_written(name.as_bytes()));
+        return ExitCode::FAILURE;
+    }
     let status = match role {
         Role::Supervisor => daemon::supervise(channel),
         Role::Watcher => crate::watcher::run(channel),

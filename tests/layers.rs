@@ -38,7 +38,8 @@ const ROLES: &[&str] = &["supervisor", "watcher", "pusher", "plugin", "reporter"
 const BECOMES: (&str, &str) = ("commands/run.rs", "supervisor");
 
 /// The crates that only `sys` may name.
-const SYSTEM: &[&str] = &["nix", "rustix", "signal_hook", "inotify", "libc"];
+const SYSTEM: &[&str] =
+    &["nix", "rustix", "signal_hook", "inotify", "libc", "landlock", "seccompiler"];
 
 /// What tells the time.
 const CLOCKS: &[&str] = &["Instant::now", "SystemTime::now", "Utc::now", "Local::now", ".elapsed("];

@@ -4,11 +4,12 @@ use super::alarm::Alarms;
 use super::caller::Pool;
 use super::prepare::{Control, open_journal, take_lock};
 use super::station::{Flight, Landed, Station};
-use crate::config::model::plugin_titles;
+use crate::config::model::{Call, Plugin, plugin_titles};
 use crate::journal::{Journal, JournalError, Marked, RootCheck};
 use crate::message::{FromPlugin, PluginStart, PluginStatus, RemoteHealth, ToPlugin};
 use crate::sys::begin::{Begun, begin, cannot_start};
 use crate::sys::channel::Received;
+use crate::sys::confine::{self, Also, Does};
 use crate::sys::files::{Root, boot_id};
 use crate::sys::lock::Lock;
 use crate::sys::program::Program;
@@ -51,6 +52,10 @@ pub fn run(channel: OwnedFd) -> i32 {
     };
     let logger = log::logger(start.debug)
         .new(o!("role" => "plugin", "localpath" => start.localpath.watch.to_string()));
+    if let Err(why) = give_up(&start, &logger) {
+        cannot_start("plugin", &format!("cannot give up privileges: {why}"));
+        return 1;
+    }
     match Runner::prepare(control, signals, start, wake, logger.clone()) {
         Ok(mut runner) => runner.work(),
         Err(why) => {
@@ -58,6 +63,17 @@ pub fn run(channel: OwnedFd) -> i32 {
             1
         }
     }
+}
+
+/// Gives up what a runner does not need that only calls servers. A command of the user's own may use sudo, and runs as it
+/// always did.
+fn give_up(start: &PluginStart, log: &Logger) -> std::io::Result<()> {
+    let command = |plugin: &Plugin| matches!(plugin.call, Call::Command { .. });
+    let localpath = &start.localpath;
+    if !localpath.alarms.is_empty() || localpath.plugins.iter().any(command) {
+        return Ok(());
+    }
+    confine::give_up(Does::Works, Also::default(), log)
 }
 
 /// The state of a plugin runner.

@@ -51,6 +51,7 @@ mod jobs;
 mod lane;
 mod master;
 mod prepare;
+mod privileges;
 mod report;
 mod root_lstat;
 mod run;

@@ -7,6 +7,7 @@ use super::jobs::scrub::Scrub;
 use super::jobs::verify::Verifying;
 use super::phase::StopCause;
 use super::prepare::{Prepared, prepare};
+use super::privileges;
 use super::slot::Returned;
 use super::state::{Connection, Event, State};
 use super::status::Status;
@@ -44,6 +45,10 @@ pub fn run(channel: OwnedFd) -> i32 {
     let name = start.remote.name();
     let logger = log::logger(start.debug)
         .new(o!("role" => "pusher", "localpath" => start.localpath.watch.to_string(), "remote" => name.clone()));
+    if let Err(why) = privileges::give_up(&start, &logger) {
+        cannot_start("pusher", &format!("cannot give up privileges: {why}"));
+        return 1;
+    }
     let prepared = prepare(control, start, logger.clone()).and_then(|prepared| {
         Pusher::begin(prepared, Some(signals), wake).map_err(|e| e.to_string())
     });

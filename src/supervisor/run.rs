@@ -10,6 +10,7 @@ use crate::config::probe::Machine;
 use crate::config::sender;
 use crate::error::{Error, Result};
 use crate::message::ToPusher;
+use crate::sys::confine::no_core_files;
 use crate::sys::poll::wait;
 use crate::sys::session::{self, monotonic};
 use crate::sys::signals::Signals;
@@ -31,6 +32,7 @@ pub fn run(
     give_up: bool,
     notify: &mut dyn FnMut(Notification),
 ) -> Result<()> {
+    no_core_files().map_err(|e| Error::system("cannot limit core files", e))?;
     let mut signals = Signals::catch().map_err(|e| Error::system("cannot catch signals", e))?;
     let log = log::logger(options.debug);
     let (config, warnings) = configuration::load(&options)?;

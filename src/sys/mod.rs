@@ -3,7 +3,9 @@
 pub mod begin;
 pub mod channel;
 pub mod clock;
+pub mod confine;
 pub mod descriptors;
+pub mod executable;
 pub mod family;
 pub mod files;
 pub mod inotify;

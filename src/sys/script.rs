@@ -27,7 +27,7 @@ pub fn explained(program: &OsStr, error: io::Error) -> io::Error {
 }
 
 /// The start of a file. Only a regular file is read, because other files may block.
-fn start_of(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn start_of(path: &Path) -> io::Result<Vec<u8>> {
     let file =
         File::from(open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
     let mut start = Vec::new();

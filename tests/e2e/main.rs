@@ -40,6 +40,7 @@ mod overflow;
 mod params;
 mod plugin;
 mod power;
+mod privileges;
 mod progress;
 mod refusals;
 mod remotes;

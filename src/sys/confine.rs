@@ -1,0 +1,276 @@
+//! What a process gives up at its start: core files, new privileges, calls that nothing here needs, capabilities. The
+//! programs that it starts give up the same.
+
+use rustix::io::Errno;
+use rustix::thread::{
+    CapabilitySet, capabilities, remove_capability_from_bounding_set, set_capabilities,
+    set_no_new_privs,
+};
+use seccompiler::{SeccompAction, SeccompFilter, TargetArch, apply_filter};
+use slog::{Logger, debug};
+use std::io;
+
+/// Calls that are refused with EPERM: they trace or read other processes, mount, load code into the kernel, set clocks
+/// and names of the machine, or have a history of faults.
+const DENIED: &[i64] = &[
+    libc::SYS_acct,
+    libc::SYS_adjtimex,
+    libc::SYS_bpf,
+    libc::SYS_chroot,
+    libc::SYS_clock_adjtime,
+    libc::SYS_clock_settime,
+    libc::SYS_delete_module,
+    libc::SYS_fanotify_init,
+    libc::SYS_finit_module,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fsopen,
+    libc::SYS_fspick,
+    libc::SYS_init_module,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_io_uring_setup,
+    libc::SYS_kcmp,
+    libc::SYS_kexec_load,
+    libc::SYS_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_open_tree,
+    libc::SYS_perf_event_open,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_pivot_root,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_ptrace,
+    libc::SYS_quotactl,
+    libc::SYS_reboot,
+    libc::SYS_setdomainname,
+    libc::SYS_sethostname,
+    libc::SYS_setns,
+    libc::SYS_settimeofday,
+    libc::SYS_swapoff,
+    libc::SYS_swapon,
+    libc::SYS_syslog,
+    libc::SYS_umount2,
+    libc::SYS_unshare,
+    libc::SYS_userfaultfd,
+    libc::SYS_vhangup,
+];
+
+/// The kernel's key rings. A pusher keeps them: its ssh may find a Kerberos ticket there.
+const KEYS: &[i64] = &[libc::SYS_add_key, libc::SYS_keyctl, libc::SYS_request_key];
+
+/// What starts a program, and what makes or names a connection. A process that only answers needs none of it.
+const STARTS_AND_CONNECTS: &[i64] = &[
+    libc::SYS_bind,
+    libc::SYS_connect,
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_listen,
+    libc::SYS_socket,
+];
+
+/// What a process still does after it has given up the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Does {
+    /// Reads files, and writes its own.
+    Works,
+    /// Starts rsync and ssh.
+    Pushes,
+    /// Answers connections on a socket that it has.
+    Answers,
+}
+
+/// Capabilities that a process needs for some settings only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Also {
+    /// It reads the extended attributes `trusted.*`, which only CAP_SYS_ADMIN shows.
+    pub trusted_attributes: bool,
+}
+
+impl Also {
+    pub(super) fn capabilities(self) -> CapabilitySet {
+        match self.trusted_attributes {
+            true => CapabilitySet::SYS_ADMIN,
+            false => CapabilitySet::empty(),
+        }
+    }
+}
+
+impl Does {
+    fn denied(self) -> Vec<i64> {
+        match self {
+            Does::Pushes => DENIED.to_vec(),
+            Does::Works => [DENIED, KEYS].concat(),
+            Does::Answers => [DENIED, KEYS, STARTS_AND_CONNECTS].concat(),
+        }
+    }
+
+    /// Root reads every directory, writes its state in one of any owner, and sees which files other processes have
+    /// open.
+    fn capabilities(self) -> CapabilitySet {
+        match self {
+            Does::Pushes | Does::Works => {
+                CapabilitySet::DAC_READ_SEARCH
+                    | CapabilitySet::DAC_OVERRIDE
+                    | CapabilitySet::SYS_PTRACE
+            }
+            Does::Answers => CapabilitySet::empty(),
+        }
+    }
+}
+
+/// Lets neither this process nor a program that it starts write a core file, which would contain passwords and file
+/// content.
+pub fn no_core_files() -> io::Result<()> {
+    use nix::sys::resource::{Resource, setrlimit};
+    Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
+}
+
+/// Gives up everything that a process does not need for what it `does`, but not what it needs `also`. Call
+/// it before the process starts a thread. A kernel that lacks one of the means has one line in the log.
+pub fn give_up(does: Does, also: Also, log: &Logger) -> io::Result<()> {
+    keep_capabilities(does.capabilities() | also.capabilities())?;
+    set_no_new_privs(true)?;
+    if let Err(why) = deny(&does.denied()) {
+        debug!(log, "no system call is refused to this process"; "why" => why);
+    }
+    Ok(())
+}
+
+/// Refuses these calls. Errors are for people.
+fn deny(calls: &[i64]) -> Result<(), String> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|e| e.to_string())?;
+    let filter = SeccompFilter::new(
+        calls.iter().map(|call| (*call, Vec::new())).collect(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(Errno::PERM.raw_os_error() as u32),
+        arch,
+    );
+    let program: seccompiler::BpfProgram =
+        filter.and_then(TryInto::try_into).map_err(|e| e.to_string())?;
+    apply_filter(&program).map_err(|e| e.to_string())
+}
+
+/// Keeps no capabilities but these, of those that this thread has, also for the programs that it starts.
+pub(super) fn keep_capabilities(kept: CapabilitySet) -> io::Result<()> {
+    // Without CAP_SETPCAP the bounding set stays. Without new privileges it grants nothing.
+    for capability in CapabilitySet::all().difference(kept).iter() {
+        match remove_capability_from_bounding_set(capability) {
+            Ok(()) | Err(Errno::PERM | Errno::INVAL) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut sets = capabilities(None)?;
+    for set in [&mut sets.effective, &mut sets.permitted, &mut sets.inheritable] {
+        *set &= kept;
+    }
+    Ok(set_capabilities(None, sets)?)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use nix::errno::Errno as E;
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    use nix::sched::{CloneFlags, unshare};
+    use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+    use std::io::IoSliceMut;
+    use std::process::Command;
+
+    /// Runs the ignored test `name` in a process of its own, because nothing that it gives up comes back.
+    pub fn in_a_process(name: &str, envs: &[(&str, &str)]) -> String {
+        let program = std::env::current_exe().unwrap();
+        let mut command = Command::new(program);
+        command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]);
+        let out = command.envs(envs.iter().copied()).output().unwrap();
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&out.stdout),
+            String::from_utf8_lossy(&out.stderr)
+        );
+        assert!(out.status.success() && text.contains("1 passed"), "{text}");
+        text
+    }
+
+    fn log() -> Logger {
+        Logger::root(slog::Discard, slog::o!())
+    }
+
+    /// A line of /proc/self/status of this thread.
+    pub fn status(key: &str) -> String {
+        let text = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{key}:")));
+        line.unwrap_or_default().trim().to_owned()
+    }
+
+    /// Reads memory of this very process in the way that another one would.
+    fn peek() -> nix::Result<usize> {
+        let (from, mut to) = ([7u8], [0u8]);
+        let remote = [RemoteIoVec { base: from.as_ptr() as usize, len: 1 }];
+        process_vm_readv(nix::unistd::getpid(), &mut [IoSliceMut::new(&mut to)], &remote)
+    }
+
+    #[test]
+    #[ignore = "run in a process of its own by the next test"]
+    fn gives_up() {
+        // These need no capability, so the filter alone refuses them.
+        let free: [(&str, fn() -> nix::Result<()>); 3] = [
+            ("ptrace", || nix::sys::ptrace::traceme()),
+            ("process_vm_readv", || peek().map(drop)),
+            ("unshare", || unshare(CloneFlags::CLONE_FS)),
+        ];
+        assert_eq!((peek(), free[2].1()), (Ok(1), Ok(())), "they work before");
+        let root = nix::unistd::geteuid().is_root();
+        no_core_files().unwrap();
+        give_up(Does::Works, Also::default(), &log()).unwrap();
+        for (name, call) in free {
+            assert_eq!(call(), Err(E::EPERM), "{name}");
+        }
+        let none: Option<&str> = None;
+        assert_eq!(mount(none, "/", none, MsFlags::MS_BIND, none), Err(E::EPERM));
+        assert_eq!(umount2("/proc", MntFlags::MNT_DETACH), Err(E::EPERM));
+        assert_eq!(nix::unistd::sethostname("other"), Err(E::EPERM));
+        assert_eq!(nix::unistd::chroot("/"), Err(E::EPERM));
+        assert_eq!((status("NoNewPrivs"), status("Seccomp")), ("1".into(), "2".into()));
+        let sets = capabilities(None).unwrap();
+        let allowed = Does::Works.capabilities();
+        assert!(allowed.contains(sets.permitted) && allowed.contains(sets.effective), "{sets:?}");
+        // A program that it starts has no more than that, even as root.
+        let of_child =
+            "grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status; ulimit -Hc";
+        let out = Command::new("sh").args(["-c", of_child]).output().unwrap();
+        let text = String::from_utf8(out.stdout).unwrap();
+        let mask = format!("{:016x}", allowed.bits());
+        if root {
+            assert!(text.contains(&format!("CapEff:\t{mask}")), "{text}");
+            assert!(text.contains(&format!("CapBnd:\t{mask}")), "{text}");
+        }
+        assert!(text.contains("NoNewPrivs:\t1") && text.contains("Seccomp:\t2"), "{text}");
+        assert!(text.ends_with("\n0\n"), "core files: {text}");
+    }
+
+    #[test]
+    fn what_a_process_gave_up_is_refused_to_it_and_to_its_programs() {
+        in_a_process("sys::confine::tests::gives_up", &[]);
+    }
+
+    #[test]
+    #[ignore = "run in a process of its own by the next test"]
+    fn keeps_keys_and_attributes() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        give_up(Does::Pushes, Also { trusted_attributes: true }, &log()).unwrap();
+        assert!(capabilities(None).unwrap().effective.contains(CapabilitySet::SYS_ADMIN));
+        assert!(!Does::Pushes.denied().contains(&libc::SYS_keyctl));
+        // It may do what the capability permits, but not by a refused call.
+        assert_eq!(nix::unistd::sethostname("other"), Err(E::EPERM));
+    }
+
+    #[test]
+    fn a_pusher_keeps_what_its_parameters_need() {
+        in_a_process("sys::confine::tests::keeps_keys_and_attributes", &[]);
+    }
+}
