@@ -212,7 +212,7 @@ fn start(
     refused::leave_out(&mut words, refused);
     let directory = localpath.watch.as_path();
     let (envs, unset) = (argv::ENV, argv::ENV_REMOVE);
-    Launch { argv: &words, envs, unset, directory, scratch }.start(b"")
+    Launch { argv: &words, envs, unset, directory, scratch, confined: None }.start(b"")
 }
 
 /// The command line of a push, as the pusher would run it.

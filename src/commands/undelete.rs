@@ -167,7 +167,14 @@ enum FetchEnd {
 /// Runs rsync until it exits. Its own timeout ends an rsync that hangs. If that fails, the watchdog kills it.
 fn finish(argv: &[OsString], directory: &Path, scratch: &Path) -> Result<FetchEnd> {
     let system = |e| Error::system("rsync", e);
-    let launch = Launch { argv, envs: trash::ENV, unset: argv::ENV_REMOVE, directory, scratch };
+    let launch = Launch {
+        argv,
+        envs: trash::ENV,
+        unset: argv::ENV_REMOVE,
+        directory,
+        scratch,
+        confined: None,
+    };
     let mut run = launch.start(b"").map_err(system)?;
     let exited = run.finish(MOVES_WITHIN, Duration::from_millis(5), |_| {}).map_err(system)?;
     let stderr = run.complaints().map_err(system)?;

@@ -10,6 +10,7 @@ use super::fail_log;
 use super::job_error::JobError;
 use super::master::Master;
 use super::plan::{self, Limits, Marked};
+use super::privileges;
 use super::remote_state::RemoteState;
 use super::root_lstat::RootLstat;
 use super::sent_times::SentTimes;
@@ -39,6 +40,7 @@ use crate::sys::files::{Root, boot_id};
 use crate::sys::log::Seldom;
 use crate::sys::port::PortTry;
 use crate::sys::process;
+use crate::sys::rsync::Confined;
 use slog::{Logger, debug, info, warn};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashSet};
@@ -118,6 +120,8 @@ pub struct Context {
     times_known: Cell<bool>,
     /// The charsets between which names are converted.
     charsets: Option<Charsets>,
+    /// What the rsyncs are confined to, if anything.
+    confined: Option<Confined>,
     /// Names that rsync could not convert.
     unconvertible: RefCell<BTreeSet<RelPath>>,
     /// Options that the remote's daemon refuses and that have a substitute.
@@ -138,6 +142,7 @@ impl Context {
         let name = start.remote.name();
         let root_check = RefCell::new(RootCheck::new(boot_id().unwrap_or_default()));
         let charsets = params::charsets(&start.remote.peer.params);
+        let confined = privileges::confined(&start, &log);
         let standby = RefCell::new(Standby::new(start.remote.standby));
         let watch = start.localpath.watch.as_path();
         let real_root = watch.canonicalize().unwrap_or_else(|_| watch.to_owned());
@@ -167,6 +172,7 @@ impl Context {
             window: None,
             times_known: Cell::new(false),
             charsets,
+            confined,
             unconvertible: RefCell::default(),
             refused: RefCell::default(),
         }

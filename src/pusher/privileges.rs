@@ -1,19 +1,21 @@
-//! What a pusher gives up before it works.
+//! What a pusher gives up before it works, and what its rsyncs are confined to.
 
 use crate::message::PusherStart;
-use crate::rsync::params;
+use crate::rsync::{needs, params};
 use crate::sys::confine::{self, Also, Does};
+use crate::sys::domain::Reach;
 use crate::sys::executable::binary;
+use crate::sys::rsync::Confined;
 use slog::{Logger, debug};
+use std::env;
+use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 
 /// Gives up what neither the pusher nor its rsync needs. A program of the user's own, which may use sudo, runs as it
 /// always did.
 pub fn give_up(start: &PusherStart, log: &Logger) -> io::Result<()> {
-    let peer = &start.remote.peer;
-    let shell = params::remote_shell(&peer.params).is_some();
-    let connect = std::env::var_os("RSYNC_CONNECT_PROG").is_some();
-    if shell || connect || binary(peer.rsync_program.as_os_str()).is_none() {
+    if own_program(start) {
         debug!(
             log,
             "this process and what it starts keep their privileges, for a program of the user's own"
@@ -23,7 +25,61 @@ pub fn give_up(start: &PusherStart, log: &Logger) -> io::Result<()> {
     confine::give_up(Does::Pushes, also(start), log)
 }
 
+/// True when a program runs that is neither rsync nor ssh as such.
+fn own_program(start: &PusherStart) -> bool {
+    let peer = &start.remote.peer;
+    params::remote_shell(&peer.params).is_some()
+        || env::var_os("RSYNC_CONNECT_PROG").is_some()
+        || binary(peer.rsync_program.as_os_str()).is_none()
+}
+
 /// What rsync needs for some parameters of the user.
 fn also(start: &PusherStart) -> Also {
-    Also { trusted_attributes: params::has(&start.remote.peer.params, "xattrs") }
+    let has = |name| params::has(&start.remote.peer.params, name);
+    Also {
+        trusted_attributes: has("xattrs"),
+        access_times: has("open-noatime"),
+        log: has("log-file"),
+    }
+}
+
+/// What the rsyncs of this pusher are confined to. `None` where it cannot be told what they need.
+pub fn confined(start: &PusherStart, log: &Logger) -> Option<Confined> {
+    let found = reach(start);
+    if found.is_none() {
+        debug!(log, "rsync may read every file: what it needs beside the localpath is not known");
+    }
+    Some(Confined { reach: found?, also: also(start) })
+}
+
+fn reach(start: &PusherStart) -> Option<Reach> {
+    let peer = &start.remote.peer;
+    let needs = needs::of(peer)?;
+    let names = fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
+    if own_program(start) || !needs::finds_names(&names) {
+        return None;
+    }
+    let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+    let mut reads = paths(needs::NAMES);
+    reads.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".popt")));
+    let mut runs = paths(needs::LIBRARIES);
+    let program = binary(peer.rsync_program.as_os_str())?;
+    // One that is installed elsewhere may have its libraries beside it.
+    let real = program.canonicalize().unwrap_or_else(|_| program.clone());
+    if let Some(prefix) = real.parent().and_then(Path::parent) {
+        runs.extend([prefix.join("lib"), prefix.join("lib64")]);
+    }
+    runs.push(program);
+    for variable in ["LD_LIBRARY_PATH", "LD_PRELOAD"] {
+        runs.extend(env::var_os(variable).iter().flat_map(env::split_paths));
+    }
+    let ports = vec![needs.port, needs::DNS_PORT];
+    Some(Reach {
+        reads,
+        runs,
+        writes: paths(&["/dev/null"]),
+        creates_in: needs.log.into_iter().collect(),
+        ports: env::var_os("RSYNC_PROXY").is_none().then_some(ports),
+        talks: false,
+    })
 }

@@ -12,6 +12,7 @@ pub mod differ;
 pub mod excluded;
 pub mod exit_status;
 pub mod itemize;
+pub mod needs;
 pub mod options;
 pub mod params;
 pub mod peer;

@@ -535,6 +535,20 @@ pub fn own_filters(params: &[OsBytes]) -> OwnFilters {
     found
 }
 
+/// True if rules of the user name files with more rules, in the tree or elsewhere, which may name others.
+pub fn merges_rules(params: &[OsBytes]) -> bool {
+    const MERGE: [&[u8]; 4] = [b".", b":", b"merge", b"dir-merge"];
+    let merges = |item: &Item| match &item.value {
+        // `-F` and `-C`.
+        None => item.is_filter(),
+        Some(rule) => {
+            item.option.is("filter")
+                && MERGE.iter().any(|start| rule.trim_ascii_start().starts_with(start))
+        }
+    };
+    parse(params).iter().any(merges)
+}
+
 /// True if the parameters let [`super::argv::Form::Rename`] give files new names: others would write into a file that has
 /// two names, compare its content, or transfer it in any case.
 pub fn let_rename(params: &[OsBytes]) -> bool {

@@ -78,6 +78,8 @@ pub enum Does {
     Works,
     /// Starts rsync and ssh.
     Pushes,
+    /// Is an rsync that sends files to a daemon.
+    Sends,
     /// Answers connections on a socket that it has.
     Answers,
 }
@@ -87,21 +89,25 @@ pub enum Does {
 pub struct Also {
     /// It reads the extended attributes `trusted.*`, which only CAP_SYS_ADMIN shows.
     pub trusted_attributes: bool,
+    /// It reads files of others and leaves their access times as they are.
+    pub access_times: bool,
+    /// It writes a log file, wherever that is.
+    pub log: bool,
 }
 
 impl Also {
     pub(super) fn capabilities(self) -> CapabilitySet {
-        match self.trusted_attributes {
-            true => CapabilitySet::SYS_ADMIN,
-            false => CapabilitySet::empty(),
-        }
+        let of = |yes, capability| if yes { capability } else { CapabilitySet::empty() };
+        of(self.trusted_attributes, CapabilitySet::SYS_ADMIN)
+            | of(self.access_times, CapabilitySet::FOWNER)
+            | of(self.log, CapabilitySet::DAC_OVERRIDE)
     }
 }
 
 impl Does {
     fn denied(self) -> Vec<i64> {
         match self {
-            Does::Pushes => DENIED.to_vec(),
+            Does::Pushes | Does::Sends => DENIED.to_vec(),
             Does::Works => [DENIED, KEYS].concat(),
             Does::Answers => [DENIED, KEYS, STARTS_AND_CONNECTS].concat(),
         }
@@ -109,13 +115,14 @@ impl Does {
 
     /// Root reads every directory, writes its state in one of any owner, and sees which files other processes have
     /// open.
-    fn capabilities(self) -> CapabilitySet {
+    pub(super) fn capabilities(self) -> CapabilitySet {
         match self {
             Does::Pushes | Does::Works => {
                 CapabilitySet::DAC_READ_SEARCH
                     | CapabilitySet::DAC_OVERRIDE
                     | CapabilitySet::SYS_PTRACE
             }
+            Does::Sends => CapabilitySet::DAC_READ_SEARCH,
             Does::Answers => CapabilitySet::empty(),
         }
     }
@@ -262,7 +269,8 @@ pub(super) mod tests {
         if !nix::unistd::geteuid().is_root() {
             return;
         }
-        give_up(Does::Pushes, Also { trusted_attributes: true }, &log()).unwrap();
+        give_up(Does::Pushes, Also { trusted_attributes: true, ..Also::default() }, &log())
+            .unwrap();
         assert!(capabilities(None).unwrap().effective.contains(CapabilitySet::SYS_ADMIN));
         assert!(!Does::Pushes.denied().contains(&libc::SYS_keyctl));
         // It may do what the capability permits, but not by a refused call.

@@ -5,6 +5,7 @@ pub mod channel;
 pub mod clock;
 pub mod confine;
 pub mod descriptors;
+pub mod domain;
 pub mod executable;
 pub mod family;
 pub mod files;

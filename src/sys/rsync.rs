@@ -1,9 +1,12 @@
 //! A running rsync, or one that waits for its list: its input, its output, its progress, and its end.
 
+use super::confine::{Also, Does, keep_capabilities};
+use super::domain::{Reach, stay_within};
 use super::process::exited;
 use super::script::explained;
 use super::session::monotonic;
 use super::umask::as_given;
+use crate::rsync::needs;
 use crate::stat::{Exited, Progress, cpu_ticks};
 use std::ffi::OsString;
 use std::fs::File;
@@ -54,6 +57,15 @@ fn give_up_reading() -> io::Result<()> {
     Ok(set_capabilities(None, sets)?)
 }
 
+/// What an rsync that sends is confined to.
+#[derive(Clone, Debug)]
+pub struct Confined {
+    /// What it reaches besides its working directory.
+    pub reach: Reach,
+    /// What it needs for some parameters.
+    pub also: Also,
+}
+
 /// How an rsync is started.
 #[derive(Clone, Copy)]
 pub struct Launch<'a> {
@@ -67,6 +79,8 @@ pub struct Launch<'a> {
     pub directory: &'a Path,
     /// The directory of the unnamed file that takes its output.
     pub scratch: &'a Path,
+    /// What it is confined to; `None` for one that is not.
+    pub confined: Option<&'a Confined>,
 }
 
 impl Launch<'_> {
@@ -84,13 +98,10 @@ impl Launch<'_> {
 
     /// The same, but this rsync cannot read what the mode of a file forbids, even if this process can.
     pub fn start_unprivileged(self, list: &[u8]) -> io::Result<Rsync> {
-        // A thread gives up the privilege, and with it what the thread starts.
-        let start = || {
+        on_a_thread(|| {
             give_up_reading()?;
             self.start(list)
-        };
-        let thread = std::thread::scope(|scope| scope.spawn(start).join());
-        thread.unwrap_or_else(|_| Err(io::Error::other("the thread that starts rsync failed")))
+        })
     }
 
     /// Starts it before its list is known.
@@ -120,7 +131,8 @@ impl Launch<'_> {
             command.env_remove(name);
         }
         command.stdin(input).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
-        let child = as_given(|| command.spawn()).map_err(|e| explained(program, e))?;
+        let child = self.as_confined(|| as_given(|| command.spawn()));
+        let child = child.map_err(|e| explained(program, e))?;
         // Half of the free space, because other processes write to the same file system.
         let free =
             rustix::fs::fstatvfs(&stdout).map_or(STDOUT_MOST, |fs| fs.f_bavail * fs.f_frsize);
@@ -134,6 +146,28 @@ impl Launch<'_> {
         let body = Body::Process(child);
         Ok(Rsync { body, list, stdout, stderr, stdout_most, allowed, _reads: None })
     }
+}
+
+impl Launch<'_> {
+    /// Starts a process that is confined. It inherits what the thread that starts it has left.
+    fn as_confined<T: Send>(self, start: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        let Some(confined) = self.confined else { return start() };
+        let mut reach = confined.reach.clone();
+        reach.reads.push(self.directory.to_owned());
+        reach.reads.extend(needs::files(self.argv));
+        on_a_thread(|| {
+            keep_capabilities(Does::Sends.capabilities() | confined.also.capabilities())?;
+            // Without Landlock there are still the capabilities. The supervisor reports it once.
+            stay_within(&reach)?;
+            start()
+        })
+    }
+}
+
+/// Runs this on a thread of its own, which gives up rights that this process keeps.
+fn on_a_thread<T: Send>(run: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    let thread = std::thread::scope(|scope| scope.spawn(run).join());
+    thread.unwrap_or_else(|_| Err(io::Error::other("the thread that starts rsync failed")))
 }
 
 /// What runs.
@@ -511,9 +545,10 @@ pub(crate) mod simulated {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     fn launch<'a>(argv: &'a [OsString], directory: &'a Path) -> Launch<'a> {
-        Launch { argv, envs: &[], unset: &[], directory, scratch: directory }
+        Launch { argv, envs: &[], unset: &[], directory, scratch: directory, confined: None }
     }
 
     #[test]
@@ -617,5 +652,99 @@ mod tests {
         let line = limits.lines().find(|line| line.starts_with("Max file size")).unwrap();
         assert!(!line.contains(&run.stdout_most.to_string()), "{line}");
         run.kill().unwrap();
+    }
+
+    /// Tries what an rsync must and must not do. Prints the names of what succeeded, then stops.
+    const TRIES: &str = r#"
+        try() { if (eval "$2") 2>/dev/null; then echo "$1"; fi; }
+        try tree 'read x < file'
+        try deep 'read x < dir/deep/file'
+        try names 'read x < /etc/passwd'
+        try null ': > /dev/null'
+        try port "exec 3<>/dev/tcp/127.0.0.1/$PORT"
+        try rules 'read x < "$RULES"'
+        try link 'read x < out/secret'
+        try above 'read x < ../outside/secret'
+        try sibling 'read x < ../state/journal.db'
+        try list 'cd ../outside && for x in *; do [ "$x" != "*" ]; done'
+        try shadow 'read x < /etc/shadow'
+        try process 'read x < /proc/$PPID/environ || [ -n "$x" ]'
+        try create ': > new'
+        try write 'echo y >> file'
+        try elsewhere ': > ../state/new'
+        try other "exec 3<>/dev/tcp/127.0.0.1/$OTHER"
+        try run '/usr/bin/env true'
+        kill -STOP $$
+    "#;
+
+    #[test]
+    fn a_confined_rsync_reaches_its_tree_and_its_port_and_nothing_else() {
+        let Some(bash) = crate::sys::executable::binary("bash".as_ref()) else {
+            return eprintln!("SKIPPED: no bash");
+        };
+        if !crate::sys::domain::is_supported() {
+            return eprintln!("SKIPPED: this kernel has no Landlock");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        for (name, text) in [
+            ("root/file", "x\n"),
+            ("root/dir/deep/file", "x\n"),
+            ("outside/secret", "x\n"),
+            ("state/journal.db", "x\n"),
+            ("state/rules", "x\n"),
+        ] {
+            let file = dir.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+        std::os::unix::fs::symlink("../outside", root.join("out")).unwrap();
+        let listen = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, other) = (listen(), listen());
+        let number = |l: &std::net::TcpListener| l.local_addr().unwrap().port();
+        let (port_word, other_word) = (number(&port).to_string(), number(&other).to_string());
+        let rules = dir.path().join("state/rules");
+        let mut from = OsString::from("--exclude-from=");
+        from.push(&rules);
+        let argv = [bash.clone().into(), "-c".into(), TRIES.into(), "rsync".into(), from];
+        let envs =
+            [("PORT", &*port_word), ("OTHER", &*other_word), ("RULES", rules.to_str().unwrap())];
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let confined = Confined {
+            reach: Reach {
+                reads: paths(needs::NAMES),
+                runs: [paths(needs::LIBRARIES), vec![bash.clone()]].concat(),
+                writes: paths(&["/dev/null"]),
+                ports: Some(vec![number(&port), needs::DNS_PORT]),
+                ..Reach::default()
+            },
+            also: Also::default(),
+        };
+        let tried = |confined: Option<&Confined>| {
+            let launch =
+                Launch { envs: &envs, scratch: dir.path(), confined, ..launch(&argv, &root) };
+            let mut run = launch.start(b"").unwrap();
+            let status = || std::fs::read_to_string(format!("/proc/{}/status", run.pid())).unwrap();
+            while !status().contains("State:\tT") {
+                std::thread::yield_now();
+            }
+            let status = status();
+            run.kill().unwrap();
+            let words = String::from_utf8(run.printed_last(4_096).unwrap()).unwrap();
+            (words.split_whitespace().map(str::to_owned).collect::<Vec<_>>(), status)
+        };
+        let good = ["tree", "deep", "names", "null", "port", "rules"];
+        let (could, status) = tried(Some(&confined));
+        assert_eq!(could, good);
+        if nix::unistd::geteuid().is_root() {
+            assert!(status.contains("CapEff:\t0000000000000004\n"), "{status}");
+        }
+        // Without the domain the same commands succeed.
+        let (could, _) = tried(None);
+        for name in
+            ["link", "above", "sibling", "list", "process", "create", "write", "other", "run"]
+        {
+            assert!(could.iter().any(|word| word == name), "{name}: {could:?}");
+        }
     }
 }

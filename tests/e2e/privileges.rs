@@ -1,11 +1,13 @@
 //! What each process has given up, as the kernel shows it, and that what needs more still has it.
 
 use crate::common::procs::Proc;
+use crate::common::rsyncd::old_rsync;
 use crate::common::wait::{DEADLINE, poll, wait_for};
 use crate::common::world::{Setup, World, write};
+use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 /// CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE.
@@ -105,4 +107,69 @@ fn a_command_of_a_plugin_may_gain_privileges_and_a_call_of_a_server_may_not() {
     let w = Setup { settings: calls, ..Setup::default() }.start();
     let runner = role(&w, "syncsup: plugin runner");
     wait_for("a limited runner", DEADLINE, || is_limited(&runner));
+}
+
+/// Pushes `d/file` with an old rsync, while `d` becomes a link to a directory outside that has a `file` too: after the
+/// pusher has looked at the name, and before rsync opens it. True if the slave then has the file from outside.
+fn swap_sends_from_outside(confined: bool) -> Option<bool> {
+    let old = old_rsync()?;
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("rsync");
+    write(&script, format!("#!/bin/sh\nexec '{}' \"$@\"\n", old.display()));
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let program = if confined { old } else { script };
+    let rsync = format!(", program: {program:?}");
+    let mut w =
+        Setup { rsync: rsync.leak(), settings: "standby: always\n", ..Setup::default() }.build();
+    w.write("d/file", "public");
+    write(&w.outside.join("file"), "a secret of another size");
+    w.run(&["-v"]);
+    w.wait_identical();
+    let fed = |w: &World| w.instance.log_text().matches("standby: true").count();
+    // The first pushes show which standby suits.
+    let standby = (0..20).find_map(|n| {
+        w.wait_identical();
+        w.wait_in_sync();
+        let standby = poll(DEADLINE, || w.instance.standbys().pop()).expect("a standby");
+        assert_eq!(status(standby.pid, "NoNewPrivs"), if confined { "1" } else { "0" });
+        let before = fed(&w);
+        standby.signal(Signal::SIGSTOP);
+        w.write("d/file", format!("public {n}"));
+        // Then the list is in the pipe, and rsync has not read it; or another rsync has pushed.
+        let pushed = || {
+            w.there("d/file").exists()
+                && fs::read_to_string(w.there("d/file")).unwrap() == format!("public {n}")
+        };
+        wait_for("a push", DEADLINE, || fed(&w) > before || pushed());
+        if fed(&w) > before && standby.runs() {
+            return Some(standby);
+        }
+        standby.signal(Signal::SIGCONT);
+        None
+    });
+    let standby = standby.expect("a standby that is fed");
+    // It would mark what happens now, and another push would hide what this one did.
+    let watcher = w.instance.watcher();
+    watcher.signal(Signal::SIGSTOP);
+    fs::rename(w.at("d"), w.outside.join("d")).unwrap();
+    symlink(&w.outside, w.at("d")).unwrap();
+    standby.signal(Signal::SIGCONT);
+    wait_for("the end of that rsync", DEADLINE, || !standby.runs());
+    let there = fs::read_to_string(w.there("d/file")).unwrap_or_default();
+    watcher.signal(Signal::SIGCONT);
+    let refused = || w.instance.log_text().contains("Permission denied (13)");
+    if confined {
+        wait_for("a refused read", DEADLINE, refused);
+    }
+    w.wait_identical();
+    Some(there.contains("secret"))
+}
+
+#[test]
+fn a_directory_that_becomes_a_link_leads_no_rsync_out_of_the_tree() {
+    let Some(unconfined) = swap_sends_from_outside(false) else {
+        return eprintln!("SKIPPED: no old rsync (SYNCSUP_TEST_OLD_RSYNC)");
+    };
+    assert!(unconfined, "the swap proves nothing");
+    assert_eq!(swap_sends_from_outside(true), Some(false));
 }

@@ -239,6 +239,7 @@ fn start(
         unset: argv::ENV_REMOVE,
         directory: &root.proc_path(),
         scratch: &std::env::temp_dir(),
+        confined: None,
     };
     let rsync = launch.start(&list).map_err(broken)?;
     let (rsync, timeout_s) = (rsync.reading(rules), remote.peer.timeout_s);

@@ -206,9 +206,10 @@ impl Context {
     }
 
     /// How an rsync with this command line is started.
-    pub(super) fn launch<'a>(&'a self, argv: &'a [OsString], directory: &'a Path) -> Launch<'a> {
+    pub fn launch<'a>(&'a self, argv: &'a [OsString], directory: &'a Path) -> Launch<'a> {
         let (envs, unset) = (argv::ENV, argv::ENV_REMOVE);
-        Launch { argv, envs, unset, directory, scratch: &self.start.state_dir }
+        let (scratch, confined) = (&*self.start.state_dir, self.confined.as_ref());
+        Launch { argv, envs, unset, directory, scratch, confined }
     }
 
     fn start_rsync(

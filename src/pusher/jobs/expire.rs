@@ -4,7 +4,6 @@ use super::rsyncing::Rsyncing;
 use crate::figures;
 use crate::pusher::context::{Context, Purpose, broken};
 use crate::pusher::job_error::JobError;
-use crate::rsync::argv;
 use crate::rsync::argv::rules_prefix;
 use crate::rsync::exit_status::Verdict;
 use crate::rsync::itemize::{Change, ChangeKind};
@@ -51,8 +50,7 @@ impl Expiry {
         let peer = context.peer();
         let mut argv = trash::expire(peer, rules.path());
         context.leave_out_refused(&mut argv, Purpose::Plain);
-        let (unset, scratch) = (argv::ENV_REMOVE, &*context.start.state_dir);
-        let launch = Launch { argv: &argv, envs: trash::ENV, unset, directory: &dir, scratch };
+        let launch = Launch { envs: trash::ENV, ..context.launch(&argv, &dir) };
         let rsync = launch.start(b"").map_err(failed)?;
         let timeout_s = context.start.remote.peer.timeout_s + GRACE_S;
         let run = Run::new(rsync, timeout_s, context.patience, now);
