@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub enum ToReporter {
     /// The first message.
     Start(Box<ReporterStart>),
+    /// The token of the token file, or why the file cannot be used. Sent after the first message, and when it changes:
+    /// the reporter itself cannot read the file.
+    Token(Result<Vec<u8>, String>),
     /// The state of the instance, once a second. No snapshot is sent while an earlier one has not been read.
     Snapshot(Box<InstanceStatus>),
     /// Exit immediately, with 0.

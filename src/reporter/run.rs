@@ -5,11 +5,10 @@ use super::View;
 use super::access::Access;
 use super::history::History;
 use super::serve::{LIMITS, Shown, serve};
-use crate::config::http::token_error;
-use crate::config::probe::{Machine, Probe};
 use crate::message::{FromReporter, InstanceStatus, ReporterStart, ToReporter};
 use crate::sys::begin::{Begun, begin, cannot_start};
 use crate::sys::channel::{Channel, Received};
+use crate::sys::confine;
 use crate::sys::log::Seldom;
 use crate::sys::poll::{self, Interest};
 use crate::sys::session::{be_modest, monotonic};
@@ -24,8 +23,12 @@ use std::time::Duration;
 
 /// The limit of open files: connections, and what the process itself needs.
 const FILES: u64 = 256;
-/// The interval at which the process sends a sign of life, tries to listen, and checks the token file.
+/// The interval at which the process sends a sign of life and tries to listen.
 const TURN: Duration = Duration::from_secs(1);
+
+/// What it reads once it listens: random numbers, the limit of watches, and the local time zone of its log.
+const READS: &[&str] =
+    &["/dev/urandom", "/etc/localtime", "/proc/sys/fs/inotify", "/usr/share/zoneinfo"];
 
 type Control = Channel<FromReporter, ToReporter>;
 
@@ -53,6 +56,8 @@ struct Reporter {
     start: ReporterStart,
     shown: Shown,
     server: Option<JoinHandle<std::io::Result<()>>>,
+    /// What the supervisor read in the token file.
+    token: Option<Result<Vec<u8>, String>>,
     token_trouble: Seldom,
     next: Duration,
     log: Logger,
@@ -68,6 +73,7 @@ impl Reporter {
             start,
             shown: Arc::new(Mutex::new(view)),
             server: None,
+            token: None,
             token_trouble: Seldom::default(),
             next: Duration::ZERO,
             log,
@@ -110,6 +116,11 @@ impl Reporter {
         loop {
             match self.control.receive() {
                 Ok(Received::Message(ToReporter::Snapshot(status), _)) => self.take(*status),
+                Ok(Received::Message(ToReporter::Token(token), _)) => {
+                    self.token = Some(token);
+                    let access = self.access(monotonic());
+                    self.view().access = access;
+                }
                 Ok(Received::Message(ToReporter::Start(_), _)) => {}
                 Ok(Received::Nothing) => return None,
                 Ok(Received::Message(ToReporter::Stop, _) | Received::Closed) => return Some(0),
@@ -139,6 +150,8 @@ impl Reporter {
             Some(_) => self.say(&FromReporter::Alive),
             None => match TcpListener::bind(self.start.http.listen) {
                 Ok(listener) => {
+                    confine::answer_only(READS, &self.log)
+                        .map_err(|e| format!("cannot give up privileges: {e}"))?;
                     let (shown, log) = (self.shown.clone(), self.log.clone());
                     let thread = std::thread::Builder::new().name("http".into());
                     let serving = thread.spawn(move || serve(listener, shown, LIMITS, log));
@@ -162,16 +175,13 @@ impl Reporter {
         self.control.send(message, vec![]).map_err(|e| e.to_string())
     }
 
-    /// Reads the token file again, so that a new token takes effect immediately.
+    /// The requirements for requests, by the token that the supervisor read.
     fn access(&mut self, now: Duration) -> Access {
         let Some(file) = &self.start.http.token_file else { return Access::Local };
-        let trouble = token_error(&file.to_string(), &Machine.password_file(file.as_path()));
-        let access = match trouble {
-            Some(why) => Access::Broken(why),
-            None => match std::fs::read(file.as_path()) {
-                Ok(text) => Access::of(&text),
-                Err(e) => Access::Broken(e.to_string()),
-            },
+        let access = match &self.token {
+            Some(Ok(text)) => Access::of(text),
+            Some(Err(why)) => Access::Broken(why.clone()),
+            None => return Access::Broken("it has not been read yet".into()),
         };
         match &access {
             Access::Broken(why) if self.token_trouble.worth_logging(now) => {

@@ -3,10 +3,13 @@
 
 use super::child::ChildEvent;
 use super::process::ChildProcess;
+use crate::config::http::token_error;
 use crate::config::model::HttpServer;
+use crate::config::probe::{Machine, Probe};
 use crate::message::{
     FromReporter, InstanceStatus, ReporterStart, ReporterStatus, Role, ToReporter,
 };
+use crate::sys::own;
 use crate::sys::poll::Interest;
 use slog::{Logger, info, o, warn};
 use std::os::fd::BorrowedFd;
@@ -23,11 +26,16 @@ pub struct SupervisedReporter {
     log: Logger,
 }
 
+/// The longest token file, in bytes.
+const TOKEN_MOST: u64 = 4 << 10;
+
 /// A reporter that runs or will run with one configuration.
 struct Serving {
     http: HttpServer,
     process: ChildProcess<ToReporter, FromReporter>,
     listener: Listener,
+    /// What it was last told of the token file.
+    token: Option<Result<Vec<u8>, String>>,
     next: Duration,
 }
 
@@ -47,7 +55,7 @@ impl Serving {
         let log = log.new(o!("reporter" => http.listen.to_string()));
         let process =
             ChildProcess::new(Role::Reporter, title.into(), || ToReporter::Stop, log.clone(), now);
-        Self { http, process, listener: Listener::Unknown, next: now }
+        Self { http, process, listener: Listener::Unknown, token: None, next: now }
     }
 }
 
@@ -130,11 +138,13 @@ impl SupervisedReporter {
         if serving.process.step(ChildEvent::Tick, now) {
             let start = ReporterStart { http: serving.http.clone(), debug: self.debug };
             serving.process.start(Ok((ToReporter::Start(Box::new(start)), vec![])), now);
+            serving.token = None;
             serving.next = now;
         }
         let due = now >= serving.next;
         if due {
             serving.next = now + EVERY;
+            serving.tell_token(now);
         }
         due && serving.process.runs() && !serving.process.is_behind()
     }
@@ -148,6 +158,20 @@ impl SupervisedReporter {
 }
 
 impl Serving {
+    /// Reads the token file again, so that a new token takes effect immediately.
+    fn tell_token(&mut self, now: Duration) {
+        let Some(file) = &self.http.token_file else { return };
+        let (name, path) = (file.to_string(), file.as_path());
+        let found = match token_error(&name, &Machine.password_file(path)) {
+            Some(why) => Err(why),
+            None => own::glance(path, TOKEN_MOST).map_err(|e| e.to_string()),
+        };
+        if self.process.runs() && self.token.as_ref() != Some(&found) {
+            self.process.send(&ToReporter::Token(found.clone()), vec![], now);
+            self.token = Some(found);
+        }
+    }
+
     fn take(&mut self, message: FromReporter, log: &Logger) {
         let FromReporter::Listens(trouble) = message else { return };
         let at = self.http.listen;

@@ -1,6 +1,7 @@
 //! What a process gives up at its start: core files, new privileges, calls that nothing here needs, capabilities. The
 //! programs that it starts give up the same.
 
+use super::domain::{Reach, stay_within};
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, capabilities, remove_capability_from_bounding_set, set_capabilities,
@@ -9,6 +10,7 @@ use rustix::thread::{
 use seccompiler::{SeccompAction, SeccompFilter, TargetArch, apply_filter};
 use slog::{Logger, debug};
 use std::io;
+use std::path::PathBuf;
 
 /// Calls that are refused with EPERM: they trace or read other processes, mount, load code into the kernel, set clocks
 /// and names of the machine, or have a history of faults.
@@ -70,6 +72,9 @@ const STARTS_AND_CONNECTS: &[i64] = &[
     libc::SYS_listen,
     libc::SYS_socket,
 ];
+
+/// The user and the group nobody. Their names are not looked up, because a server of names may not answer.
+const NOBODY: u32 = 65_534;
 
 /// What a process still does after it has given up the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +149,35 @@ pub fn give_up(does: Does, also: Also, log: &Logger) -> io::Result<()> {
         debug!(log, "no system call is refused to this process"; "why" => why);
     }
     Ok(())
+}
+
+/// Gives up everything but answers on the sockets that this process has, and these files. It becomes the user nobody
+/// where it can. Call it before the process starts a thread.
+pub fn answer_only(reads: &[&str], log: &Logger) -> io::Result<()> {
+    let reach = Reach {
+        reads: reads.iter().map(PathBuf::from).collect(),
+        ports: Some(Vec::new()),
+        ..Reach::default()
+    };
+    if let Err(why) = become_nobody() {
+        debug!(log, "this process keeps its user"; "why" => why.to_string());
+    }
+    if !stay_within(&reach)? {
+        debug!(log, "this kernel has no Landlock, so this process can open other files");
+    }
+    give_up(Does::Answers, Also::default(), log)
+}
+
+/// Changes from root to the user nobody, with no groups but its own. An error leaves this process root.
+fn become_nobody() -> io::Result<()> {
+    use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+    if !Uid::effective().is_root() {
+        return Ok(());
+    }
+    let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    setgroups(&[])?;
+    setresgid(gid, gid, gid)?;
+    Ok(setresuid(uid, uid, uid)?)
 }
 
 /// Refuses these calls. Errors are for people.
@@ -280,5 +314,48 @@ pub(super) mod tests {
     #[test]
     fn a_pusher_keeps_what_its_parameters_need() {
         in_a_process("sys::confine::tests::keeps_keys_and_attributes", &[]);
+    }
+
+    #[test]
+    #[ignore = "run in a process of its own by the next test"]
+    fn answers_only() {
+        use std::fs::File;
+        use std::net::{TcpListener, TcpStream, UdpSocket};
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let _peer = TcpStream::connect(address).unwrap();
+        let parent = nix::unistd::getppid();
+        let root = nix::unistd::geteuid().is_root();
+        assert_eq!(nix::sys::signal::kill(parent, None), Ok(()), "it may signal before");
+        answer_only(&["/dev/urandom"], &log()).unwrap();
+        // It still answers, on a thread too.
+        assert!(std::thread::spawn(move || listener.accept().is_ok()).join().unwrap());
+        assert!(File::open("/dev/urandom").is_ok());
+        let connection = TcpStream::connect(address).map(drop);
+        for (what, tried) in [
+            ("a connection", connection),
+            ("a listener", TcpListener::bind("127.0.0.1:0").map(drop)),
+            ("a datagram", UdpSocket::bind("127.0.0.1:0").map(drop)),
+            ("a program", Command::new("/bin/true").spawn().map(drop)),
+            ("a signal", nix::sys::signal::kill(parent, None).map_err(io::Error::from)),
+        ] {
+            let refused = root || super::super::domain::is_supported() || what != "a signal";
+            assert_eq!(tried.is_err(), refused, "{what}");
+        }
+        if super::super::domain::is_supported() {
+            for path in ["/etc/passwd", "/proc/self/status", "/proc/self/environ"] {
+                assert!(File::open(path).is_err(), "{path}");
+            }
+            let new = std::env::temp_dir().join("syncsup-no-such-file");
+            assert!(File::create(new).is_err());
+        }
+        let sets = capabilities(None).unwrap();
+        assert!(sets.effective.is_empty() && sets.permitted.is_empty(), "{sets:?}");
+        assert!(!nix::unistd::getresuid().unwrap().saved.is_root());
+    }
+
+    #[test]
+    fn a_process_that_only_answers_can_do_nothing_else() {
+        in_a_process("sys::confine::tests::answers_only", &[]);
     }
 }

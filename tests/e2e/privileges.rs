@@ -1,12 +1,14 @@
 //! What each process has given up, as the kernel shows it, and that what needs more still has it.
 
 use crate::common::procs::Proc;
-use crate::common::rsyncd::old_rsync;
+use crate::common::rsyncd::{free_port, old_rsync};
 use crate::common::wait::{DEADLINE, poll, wait_for};
 use crate::common::world::{Setup, World, write};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
@@ -172,4 +174,33 @@ fn a_directory_that_becomes_a_link_leads_no_rsync_out_of_the_tree() {
     };
     assert!(unconfined, "the swap proves nothing");
     assert_eq!(swap_sends_from_outside(true), Some(false));
+}
+
+#[test]
+fn the_reporter_is_nobody_and_has_only_its_connections() {
+    if !geteuid().is_root() {
+        return eprintln!("SKIPPED: not root");
+    }
+    let (port, _reserved) = free_port();
+    let settings = format!("http: '127.0.0.1:{port}'\n");
+    let mut w = Setup { settings: settings.leak(), ..Setup::default() }.build();
+    w.run(&[]);
+    let reporter = role(&w, "syncsup: reporter ");
+    wait_for("a limited reporter", DEADLINE, || status(reporter.pid, "Seccomp") == "2");
+    assert!(is_limited(&reporter) && writes_no_core(&reporter));
+    let nobody = ["65534"; 4].join("\t");
+    for key in ["Uid", "Gid"] {
+        assert_eq!(status(reporter.pid, key), nobody, "{key}");
+    }
+    assert_eq!(status(reporter.pid, "Groups"), "");
+    for set in ["CapEff", "CapPrm", "CapInh"] {
+        assert_eq!(capabilities(reporter.pid, set), 0, "{set}");
+    }
+    wait_for("an answer", DEADLINE, || {
+        let Ok(mut peer) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+        let mut answer = String::new();
+        let asked = peer.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        asked.is_ok() && peer.read_to_string(&mut answer).is_ok() && answer.contains("200 OK")
+    });
+    assert!(reporter.runs(), "it answers as it is");
 }
