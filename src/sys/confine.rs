@@ -143,7 +143,7 @@ pub fn no_core_files() -> io::Result<()> {
 /// Gives up everything that a process does not need for what it `does`, but not what it needs `also`. Call
 /// it before the process starts a thread. A kernel that lacks one of the means has one line in the log.
 pub fn give_up(does: Does, also: Also, log: &Logger) -> io::Result<()> {
-    keep_capabilities(does.capabilities() | also.capabilities())?;
+    bound_capabilities(does.capabilities() | also.capabilities())?;
     set_no_new_privs(true)?;
     if let Err(why) = deny(&does.denied()) {
         debug!(log, "no system call is refused to this process"; "why" => why);
@@ -180,7 +180,7 @@ fn become_nobody() -> io::Result<()> {
     Ok(setresuid(uid, uid, uid)?)
 }
 
-/// Refuses these calls. Errors are for people.
+/// Refuses these calls to this thread, to the threads that it starts, and to their programs. Errors are for people.
 fn deny(calls: &[i64]) -> Result<(), String> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|e| e.to_string())?;
     let filter = SeccompFilter::new(
@@ -194,8 +194,17 @@ fn deny(calls: &[i64]) -> Result<(), String> {
     apply_filter(&program).map_err(|e| e.to_string())
 }
 
-/// Keeps no capabilities but these, of those that this thread has, also for the programs that it starts.
+/// Keeps no capabilities but these, of those that this thread has.
 pub(super) fn keep_capabilities(kept: CapabilitySet) -> io::Result<()> {
+    let mut sets = capabilities(None)?;
+    for set in [&mut sets.effective, &mut sets.permitted, &mut sets.inheritable] {
+        *set &= kept;
+    }
+    Ok(set_capabilities(None, sets)?)
+}
+
+/// The same, also for what this process ever starts.
+fn bound_capabilities(kept: CapabilitySet) -> io::Result<()> {
     // Without CAP_SETPCAP the bounding set stays. Without new privileges it grants nothing.
     for capability in CapabilitySet::all().difference(kept).iter() {
         match remove_capability_from_bounding_set(capability) {
@@ -203,11 +212,7 @@ pub(super) fn keep_capabilities(kept: CapabilitySet) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    let mut sets = capabilities(None)?;
-    for set in [&mut sets.effective, &mut sets.permitted, &mut sets.inheritable] {
-        *set &= kept;
-    }
-    Ok(set_capabilities(None, sets)?)
+    keep_capabilities(kept)
 }
 
 #[cfg(test)]
@@ -257,8 +262,9 @@ pub(super) mod tests {
     #[ignore = "run in a process of its own by the next test"]
     fn gives_up() {
         // These need no capability, so the filter alone refuses them.
-        let free: [(&str, fn() -> nix::Result<()>); 3] = [
-            ("ptrace", || nix::sys::ptrace::traceme()),
+        type Call = fn() -> nix::Result<()>;
+        let free: [(&str, Call); 3] = [
+            ("ptrace", nix::sys::ptrace::traceme),
             ("process_vm_readv", || peek().map(drop)),
             ("unshare", || unshare(CloneFlags::CLONE_FS)),
         ];

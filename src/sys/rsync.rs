@@ -654,6 +654,42 @@ mod tests {
         run.kill().unwrap();
     }
 
+    /// As a pusher confines an rsync whose program is this one.
+    fn confined(program: &Path, port: u16) -> Confined {
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        Confined {
+            reach: Reach {
+                reads: paths(needs::NAMES),
+                runs: [paths(needs::LIBRARIES), vec![program.to_owned()]].concat(),
+                writes: paths(&["/dev/null"]),
+                ports: Some(vec![port, needs::DNS_PORT]),
+                ..Reach::default()
+            },
+            also: Also::default(),
+        }
+    }
+
+    #[test]
+    #[ignore = "a measurement: cargo test --release --lib cost_of -- --ignored --nocapture"]
+    fn cost_of_confinement() {
+        let dir = tempfile::tempdir().unwrap();
+        let argv = [OsString::from("/bin/true")];
+        let confined = confined(Path::new("/bin/true"), 873);
+        let mean_us = |confined: Option<&Confined>| {
+            let (runs, before) = (1_000, std::time::Instant::now());
+            for _ in 0..runs {
+                let launch = Launch { confined, ..launch(&argv, dir.path()) };
+                let Body::Process(mut child) = launch.start(b"").unwrap().body else { panic!() };
+                assert!(child.wait().unwrap().success());
+            }
+            before.elapsed().as_micros() / runs
+        };
+        for _ in 0..3 {
+            let (free, bound) = (mean_us(None), mean_us(Some(&confined)));
+            eprintln!("start to exit: {free} us free, {bound} us confined");
+        }
+    }
+
     /// Tries what an rsync must and must not do. Prints the names of what succeeded, then stops.
     const TRIES: &str = r#"
         try() { if (eval "$2") 2>/dev/null; then echo "$1"; fi; }
@@ -709,17 +745,7 @@ mod tests {
         let argv = [bash.clone().into(), "-c".into(), TRIES.into(), "rsync".into(), from];
         let envs =
             [("PORT", &*port_word), ("OTHER", &*other_word), ("RULES", rules.to_str().unwrap())];
-        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
-        let confined = Confined {
-            reach: Reach {
-                reads: paths(needs::NAMES),
-                runs: [paths(needs::LIBRARIES), vec![bash.clone()]].concat(),
-                writes: paths(&["/dev/null"]),
-                ports: Some(vec![number(&port), needs::DNS_PORT]),
-                ..Reach::default()
-            },
-            also: Also::default(),
-        };
+        let confined = confined(&bash, number(&port));
         let tried = |confined: Option<&Confined>| {
             let launch =
                 Launch { envs: &envs, scratch: dir.path(), confined, ..launch(&argv, &root) };
