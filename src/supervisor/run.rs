@@ -14,7 +14,7 @@ use crate::sys::confine::no_core_files;
 use crate::sys::poll::wait;
 use crate::sys::session::{self, monotonic};
 use crate::sys::signals::Signals;
-use crate::sys::{log, process, sysctl};
+use crate::sys::{domain, log, process, sysctl};
 use slog::{info, warn};
 use std::time::Duration;
 
@@ -43,6 +43,9 @@ pub fn run(
     // The version of the local rsync does not prevent a start.
     for warning in sender::versions(&config, &Machine) {
         warn!(log, "{}", warning.without_severity());
+    }
+    if !domain::is_supported() {
+        info!(log, "this kernel has no Landlock: an rsync can read files outside of its localpath");
     }
     options.directories.prepare()?;
     session::raise_file_limit();
