@@ -44,26 +44,30 @@ fn role(w: &World, argv0: &str) -> Proc {
     poll(DEADLINE, find).unwrap_or_else(|| panic!("no {argv0}: {:?}", w.instance.family()))
 }
 
+/// True when it has at most the capabilities of a role, as far as it is root.
+fn has_few_capabilities(process: &Proc) -> bool {
+    let few = |set: &&str| capabilities(process.pid, set) & !OF_ROLES == 0;
+    !geteuid().is_root() || ["CapEff", "CapPrm", "CapBnd"].iter().all(few)
+}
+
+/// Waits for a standby of which this is true. A single one may end at any time.
+#[track_caller]
+fn wait_standby(w: &World, is: impl Fn(&Proc) -> bool) {
+    wait_for("such a standby", DEADLINE, || w.instance.standbys().iter().any(&is));
+}
+
 #[test]
 fn every_process_has_given_up_what_it_does_not_need() {
     let mut w = Setup { settings: "standby: always\n", ..Setup::default() }.start();
     w.write("file", "x");
     w.wait_identical();
-    let standby = poll(DEADLINE, || w.instance.standbys().pop()).expect("a standby");
-    let family = w.instance.family();
-    let limited = [role(&w, "syncsup: watcher "), role(&w, "syncsup: pusher "), standby.clone()];
-    // A process that is about to become another one is still as it was.
-    for process in family.iter().filter(|p| p.runs()) {
-        assert!(writes_no_core(process), "{process:?}");
+    wait_standby(&w, |p| is_limited(p) && writes_no_core(p) && has_few_capabilities(p));
+    for process in w.instance.family() {
+        assert!(writes_no_core(&process) || !process.runs(), "{process:?}");
     }
+    let limited = [role(&w, "syncsup: watcher "), role(&w, "syncsup: pusher ")];
     for process in &limited {
-        assert!(is_limited(process), "{process:?}");
-        if geteuid().is_root() {
-            for set in ["CapEff", "CapPrm", "CapBnd"] {
-                let has = capabilities(process.pid, set);
-                assert_eq!(has & !OF_ROLES, 0, "{set} {has:x}: {process:?}");
-            }
-        }
+        assert!(is_limited(process) && has_few_capabilities(process), "{process:?}");
     }
     // A tracer can still attach to each of them.
     for process in &limited {
@@ -84,11 +88,9 @@ fn a_program_of_the_users_own_keeps_its_privileges() {
     let w = Setup { log_rsyncs: true, settings: "standby: always\n", ..Setup::default() }.start();
     w.write("file", "x");
     w.wait_identical();
-    let standby = poll(DEADLINE, || w.instance.standbys().pop()).expect("a standby");
-    for process in [role(&w, "syncsup: pusher "), standby] {
-        assert_eq!(status(process.pid, "NoNewPrivs"), "0", "{process:?}");
-        assert!(writes_no_core(&process), "{process:?}");
-    }
+    let is_free = |p: &Proc| status(p.pid, "NoNewPrivs") == "0";
+    wait_standby(&w, |p| is_free(p) && writes_no_core(p));
+    assert!(is_free(&role(&w, "syncsup: pusher ")));
     assert!(is_limited(&role(&w, "syncsup: watcher ")));
 }
 
