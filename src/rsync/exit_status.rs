@@ -210,6 +210,8 @@ fn table(exit: Exited, stderr: &[u8]) -> Verdict {
         }
         // The forwarder in front of the slave (a TLS or TCP proxy, a container's port) is up, and the slave is down.
         5 if begins("did not see server greeting") => Verdict::Remote(Trouble::Unreachable),
+        // The daemon ended, or its network did, after its greeting.
+        5 if begins("didn't get server startup line") => Verdict::Remote(Trouble::Unreachable),
         // Usage, protocol, refused options; auth failed, unknown module, access denied, chdir failed; no rsync on the
         // remote.
         1 | 2 | 4 | 5 | 6 | 126 | 127 => Verdict::Configuration,
