@@ -6,6 +6,7 @@ use crate::common::tree::Tree;
 use crate::common::wait::{DEADLINE, holds_for, wait_for};
 use crate::common::world::{Setup, World, populate, write};
 use nix::sys::signal::Signal;
+use rusqlite::Connection;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Write;
@@ -301,6 +302,60 @@ fn a_mount_made_while_stopped_is_replicated_without_a_reconcile() {
         wait_for("the other place", DEADLINE, || w.there("up/m/dir000/file000").exists());
         holds_for("the slave's files", QUIET, || keeps(&w, "m", &before));
         release(&mut w);
+        w.instance.stop();
+    });
+}
+
+/// Between the last look at the tree and rsync's own. (Rule 6.)
+#[test]
+fn an_unmount_just_before_a_push_deletes_nothing() {
+    with_private_mounts(|| {
+        let mut w = Setup {
+            remote: ", max_delete: unlimited",
+            settings: "standby: off\n",
+            ..Setup::default()
+        }
+        .build();
+        let (store, armed, rsync) =
+            (w.outside.join("store"), w.outside.join("armed"), w.outside.join("rsync"));
+        populate(&store, 2, 3);
+        fs::create_dir(w.at("m")).unwrap();
+        let mounted = Mounted::bind(&store, &w.at("m"));
+        let text = format!(
+            "#!/bin/sh\ncase \"$*\" in *--delete-missing-args*) if [ -e '{0}' ]; then umount -l '{1}' && rm '{0}'; fi;; esac\nexec rsync \"$@\"\n",
+            armed.display(),
+            w.at("m").display()
+        );
+        fs::write(&rsync, text).unwrap();
+        fs::set_permissions(&rsync, fs::Permissions::from_mode(0o755)).unwrap();
+        let config = fs::read_to_string(w.instance.config()).unwrap();
+        let config = config.replacen("params:", &format!("program: {rsync:?}, params:"), 1);
+        fs::write(w.instance.config(), config).unwrap();
+        w.write("gone", "x");
+        w.run(&[]);
+        w.wait_identical();
+        w.wait_in_sync();
+        let before = Tree::read(&w.there("m"));
+        // A deletion, and changes at and below the mount point, in one batch.
+        let pusher = w.instance.pusher(&w.remotes[0].name());
+        pusher.signal(Signal::SIGSTOP);
+        w.write("m/dir000/new", "x");
+        w.write("m/dir001/file000", "changed");
+        w.write("m/top", "x");
+        fs::remove_file(w.at("gone")).unwrap();
+        let journal = Connection::open(w.journal()).unwrap();
+        let marked = "SELECT count(*) FROM change WHERE CAST(path AS TEXT) IN ('gone', 'm/top')";
+        wait_for("marks", DEADLINE, || {
+            journal.query_row(marked, [], |row| row.get(0)).is_ok_and(|n: u32| n == 2)
+        });
+        fs::write(&armed, "").unwrap();
+        pusher.signal(Signal::SIGCONT);
+        wait_for("the unmount", DEADLINE, || !armed.exists());
+        wait_for("the deletion", DEADLINE, || !w.there("gone").exists());
+        holds_for("the slave's files", QUIET, || keeps(&w, "m", &before));
+        std::mem::forget(mounted);
+        let _mounted = Mounted::bind(&store, &w.at("m"));
+        w.wait_identical();
         w.instance.stop();
     });
 }
