@@ -54,7 +54,8 @@ bitflags::bitflags! {
         const ECHO = 1 << 9;
         /// A large file that needs a push of its own.
         const LARGE = 1 << 10;
-        /// Its content was compared and differs, although size and time agree. Size and time prove nothing for it.
+        /// Size and time prove nothing for it: its content was compared and differs although they agree, or it changed
+        /// shortly before a power cut.
         const CONTENT = 1 << 11;
         /// It is pushed in a portion, in lanes of their own: a reconcile found it, and there may be very many such paths,
         /// or a push of marks would have taken too long with it.

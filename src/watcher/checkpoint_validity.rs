@@ -135,9 +135,29 @@ pub fn validity(checkpoint: Option<&Checkpoint>, now: &Circumstances) -> Validit
     Validity::Scan(last.at_ns)
 }
 
+/// What was changed longer than this before a checkpoint was on disk by then: the kernel writes data out within half a
+/// minute.
+const UNWRITTEN_NS: i64 = 60 * SECOND_NS;
+
+/// After a reboot without an orderly stop: a file that changed since this time may have its new size and times, which
+/// reach the disk first, without its new content.
+pub fn unproven_since_ns(checkpoint: Option<&Checkpoint>, now: &Circumstances) -> Option<i64> {
+    let cut = checkpoint.filter(|last| !last.clean && last.boot_id != now.boot_id);
+    cut.map(|last| last.at_ns.saturating_sub(UNWRITTEN_NS))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_reboot_without_an_orderly_stop_leaves_files_unproven() {
+        let clean = Checkpoint { clean: true, ..last() };
+        assert_eq!(unproven_since_ns(Some(&last()), &booted()), Some(AT - 60 * S));
+        assert_eq!(unproven_since_ns(Some(&last()), &now()), None);
+        assert_eq!(unproven_since_ns(Some(&clean), &booted()), None);
+        assert_eq!(unproven_since_ns(None, &booted()), None);
+    }
 
     const S: i64 = SECOND_NS;
     /// The last checkpoint was made 50 s after its boot. It is examined 100 s later.

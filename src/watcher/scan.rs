@@ -56,6 +56,14 @@ pub fn needs_content(stat: &Stat) -> bool {
     stat.kind == Kind::File && (stat.ctime_ns - stat.mtime_ns).abs() > SLACK_NS
 }
 
+/// What a scan marks a file with. After a power cut its size and time prove nothing if it changed since `unproven_ns`.
+pub fn events_of(stat: &Stat, unproven_ns: Option<i64>) -> Events {
+    let mut events = Events::WRITE | Events::SCAN;
+    let unproven = unproven_ns.is_some_and(|since| stat.ctime_ns >= since);
+    events.set(Events::CONTENT, unproven && stat.kind == Kind::File);
+    events
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Mode {
     /// Mark what changed since this time.
@@ -179,6 +187,8 @@ pub struct Walker {
     look_again: bool,
     /// A mount does not count as a change, because a reconcile follows this scan, or because no first copy is wanted.
     pub first: bool,
+    /// After a power cut: a file that changed since this time may have lost its content and kept its size and times.
+    pub unproven_since_ns: Option<i64>,
     /// The map does not match the file system and must be rebuilt.
     pub lost: bool,
     /// The first reason why a directory could not be watched.

@@ -23,7 +23,9 @@ use crate::sys::{clock, descriptors, wake};
 use crate::watcher::barriers::Barriers;
 use crate::watcher::canaries;
 use crate::watcher::change_set::ChangeSet;
-use crate::watcher::checkpoint_validity::{SLACK_NS, Validity, set_back_ns, validity};
+use crate::watcher::checkpoint_validity::{
+    SLACK_NS, Validity, set_back_ns, unproven_since_ns, validity,
+};
 use crate::watcher::event::{Act, Looked, Map, OpenAfter};
 use crate::watcher::mount_health::WITHIN;
 use crate::watcher::mount_probes::MountProbes;

@@ -175,14 +175,18 @@ impl Walker {
         }
         match reading.mode {
             Mode::Since(since) => {
-                if let Some(scope) = scope_to_mark(&stat, reading.changed, since) {
-                    context.changes.mark(path, scope, Events::WRITE | Events::SCAN);
+                let events = events_of(&stat, self.unproven_since_ns);
+                let unproven = events.contains(Events::CONTENT).then_some(Scope::Entry);
+                if let Some(scope) = scope_to_mark(&stat, reading.changed, since).or(unproven) {
+                    context.changes.mark(path, scope, events);
                     self.maybe_open(context, reading, &name, &stat);
                 }
             }
             Mode::Moved(since) => {
-                if scope_to_mark(&stat, reading.changed, since).is_some() || needs_content(&stat) {
-                    context.changes.mark(path, Scope::Entry, Events::WRITE | Events::SCAN);
+                let events = events_of(&stat, self.unproven_since_ns);
+                let unproven = events.contains(Events::CONTENT) || needs_content(&stat);
+                if unproven || scope_to_mark(&stat, reading.changed, since).is_some() {
+                    context.changes.mark(path, Scope::Entry, events);
                 }
             }
             Mode::All => {

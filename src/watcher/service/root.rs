@@ -91,10 +91,9 @@ impl Service {
             return Err(BeginError::Other(format!("{why}; `syncsup release` accepts it as it is")));
         }
         let now_ns = clock::file_ns();
-        let validity = validity(
-            last.as_ref(),
-            &watched.circumstances(self.put_back(&root, &last, noted.as_ref())),
-        );
+        let now = watched.circumstances(self.put_back(&root, &last, noted.as_ref()));
+        self.walker.unproven_since_ns = unproven_since_ns(last.as_ref(), &now);
+        let validity = validity(last.as_ref(), &now);
         let not_before_ns = noted.as_ref().and_then(|noted| noted.not_before_ns);
         self.walker.first = match validity {
             Validity::First | Validity::Reconcile(_) => true,

@@ -229,6 +229,7 @@ impl Service {
                 }
                 self.not_before_ns = None;
                 self.walker.first = false;
+                self.walker.unproven_since_ns = None;
                 self.times.unwatched = now;
                 self.needed = done.dirs;
                 for wd in std::mem::take(&mut self.old_wds) {
