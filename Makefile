@@ -5,6 +5,8 @@
 #                script in /etc/init.d too; SERSYNC=1 makes it callable as sersync. make uninstall takes the same words
 # make deb, rpm  a package in target/debian, target/generate-rpm
 # make sbom      target/package/syncsup.cdx.json: what the program is built from (CycloneDX). Packages have it, too
+# make test-faults  faults of every kind under churn, from a random seed that is printed: 20 minutes; make soak: for 8 hours
+#                at 200 changes a second, or for SYNCSUP_SOAK_S seconds, with a table in target/soak.csv
 # make simulate  runs schedules of a simulated pusher for a day, or for SYNCSUP_SIMULATE_S seconds
 # make bench     measures beside lsyncd and a bare rsync, and writes docs/benchmarks.md; make bench-full, five times each
 # make lint      formatting, clippy, manual pages, shell scripts
@@ -46,6 +48,7 @@ PLAIN = $(MANUALS) \
 	SECURITY.md:$(DOCDIR)/SECURITY.md \
 	docs/dependencies.md:$(DOCDIR)/docs/dependencies.md \
 	docs/benchmarks.md:$(DOCDIR)/docs/benchmarks.md \
+	docs/reliability.md:$(DOCDIR)/docs/reliability.md \
 	docs/lag-200.svg:$(DOCDIR)/docs/lag-200.svg \
 	docs/lag-1000.svg:$(DOCDIR)/docs/lag-1000.svg \
 	LICENSE:$(DOCDIR)/LICENSE \
@@ -60,18 +63,31 @@ SCRIPT = $(if $(filter sysv,$(INIT)),units/syncsup.init,$(if $(filter openrc,$(I
 target = $(DESTDIR)$(lastword $(subst :, ,$1))
 source = $(firstword $(subst :, ,$1))
 
-.PHONY: demo test simulate bench bench-full build install uninstall deb rpm stage sbom lint clean compiler
+.PHONY: demo test test-faults soak simulate bench bench-full build install uninstall deb rpm stage sbom lint clean compiler
 
 demo: build
 	@.ci/need rsync
 	$(BINARY) demo
 
 test: compiler
-	@PATH="$$PATH:/usr/sbin" .ci/need rsync curl jq sshd:openssh-server ssh-keygen:openssh-client
+	@PATH="$$PATH:/usr/sbin" .ci/need rsync curl jq sshd:openssh-server ssh-keygen:openssh-client ip:iproute2
 	@.ci/need systemd-analyze:systemd || echo "without systemd the tests of its units say SKIPPED"
 	@.ci/old-rsync target/old-rsync
 	@# Most tests wait for something most of the time.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 4))} $(CARGO) test --locked
+
+test-faults: compiler
+	@PATH="$$PATH:/usr/sbin" .ci/need rsync ip:iproute2 mkfs.ext4:e2fsprogs
+	@.ci/old-rsync target/old-rsync
+	@# Few at a time: on 2 cores more would only wait for each other.
+	SYNCSUP_FAULTS_S=$${SYNCSUP_FAULTS_S:-240} RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} \
+		$(CARGO) test --locked --test e2e faults:: -- --nocapture
+
+soak: compiler
+	@PATH="$$PATH:/usr/sbin" .ci/need rsync ip:iproute2
+	@.ci/old-rsync target/old-rsync
+	SYNCSUP_SOAK_S=$${SYNCSUP_SOAK_S:-28800} \
+		$(CARGO) test --locked --test e2e faults::soak -- --ignored --nocapture
 
 simulate: compiler
 	SYNCSUP_SIMULATE_S=$${SYNCSUP_SIMULATE_S:-86400} $(CARGO) test --locked --lib simulation -- --nocapture

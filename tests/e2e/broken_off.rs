@@ -90,7 +90,13 @@ fn leftovers_of_a_broken_receiver_are_removed() {
     }
     .build();
     w.write("a/f", "x");
-    let plan = Plan { root: w.at("churn"), outside: w.outside.clone(), dirs: 200, rate: 2_000 };
+    let plan = Plan {
+        root: w.at("churn"),
+        outside: w.outside.clone(),
+        dirs: 200,
+        rate: 2_000,
+        sets_times: true,
+    };
     Work::new(plan.clone(), 1).fill();
     w.run(&["-v"]);
     w.wait_identical();

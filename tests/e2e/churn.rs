@@ -18,7 +18,13 @@ fn length() -> Duration {
 }
 
 fn plan(world: &World) -> Plan {
-    Plan { root: world.master.clone(), outside: world.outside.clone(), dirs: DIRS, rate: 200 }
+    Plan {
+        root: world.master.clone(),
+        outside: world.outside.clone(),
+        dirs: DIRS,
+        rate: 200,
+        sets_times: true,
+    }
 }
 
 /// A world with two slaves and a tree to churn, all in sync. `max_delete` is off: a churn may well delete most files

@@ -164,7 +164,7 @@ fn most_churn_operations_succeed_and_rsync_can_copy_the_result() {
     let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
     fs::create_dir(&root).unwrap();
     fs::create_dir(&outside).unwrap();
-    let plan = Plan { root: root.clone(), outside, dirs: 60, rate: 1_000 };
+    let plan = Plan { root: root.clone(), outside, dirs: 60, rate: 1_000, sets_times: true };
     let mut work = Work::new(plan.clone(), 7);
     work.fill();
     let done = (0..2_000).filter(|_| work.step()).count();

@@ -7,6 +7,8 @@
 //! Environment: `SYNCSUP_SEED` repeats a churn; `SYNCSUP_CHURN_S` is its length in seconds (20); `SYNCSUP_TEST_BIN`
 //! names another syncsup to test; `SYNCSUP_TEST_OLD_RSYNC` an rsync whose receiver is broken or old;
 //! `SYNCSUP_SNAPSHOTS=write` writes what the commands say into `snapshots/`;
+//! `SYNCSUP_FAULT_SEED` repeats a schedule of faults, `SYNCSUP_FAULTS_S` is how long each lasts, `SYNCSUP_SOAK_S` how long
+//! the soak does;
 //! `SYNCSUP_TEST_VERBOSE` makes a churn's instance log every event and rsync; `SYNCSUP_TEST_KEEP` is a directory to
 //! which the files of an instance are copied when its test fails.
 
@@ -26,6 +28,7 @@ mod events;
 mod excluded;
 mod fail_log;
 mod failures;
+mod faults;
 mod filter;
 mod guard;
 mod hostile;

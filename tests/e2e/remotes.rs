@@ -76,7 +76,13 @@ fn a_remote_that_is_back_is_noticed_before_its_next_retry() {
 fn a_remote_down_during_churn_catches_up() {
     // The names of editors' temporaries are in the churn.
     let mut w = Setup { settings: "filter: {names: none}\n", ..setup() }.build();
-    let plan = Plan { root: w.master.clone(), outside: w.outside.clone(), dirs: 50, rate: 100 };
+    let plan = Plan {
+        root: w.master.clone(),
+        outside: w.outside.clone(),
+        dirs: 50,
+        rate: 100,
+        sets_times: true,
+    };
     Work::new(plan.clone(), 2).fill();
     w.run(&[]);
     w.wait_identical();

@@ -57,6 +57,8 @@ pub struct Plan {
     pub dirs: usize,
     /// Operations a second.
     pub rate: u32,
+    /// Sets modification times, so that another content may have the same size and time.
+    pub sets_times: bool,
 }
 
 /// Churn in a thread, until it is told to stop.
@@ -74,6 +76,11 @@ impl Churn {
             .map(|s| s.parse().expect("SYNCSUP_SEED is a number"));
         let seed = seed.unwrap_or_else(|| fastrand::u64(..));
         println!("churn: SYNCSUP_SEED={seed}");
+        Churn::of(plan, seed)
+    }
+
+    /// Starts with this seed.
+    pub fn of(plan: Plan, seed: u64) -> Churn {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
         let (told, count) = (stop.clone(), done.clone());
         let thread = std::thread::spawn(move || {
@@ -206,7 +213,8 @@ impl Work {
             5 => open(OpenOptions::new().write(true), &path)?.set_len(self.rng.u64(0..1_000)),
             6..8 => same_size(&path, self.rng.u8(..)),
             8 => fs::remove_file(&path),
-            _ => self.same_size_and_time(&path),
+            _ if self.plan.sets_times => self.same_size_and_time(&path),
+            _ => Ok(()),
         }
     }
 
@@ -237,7 +245,7 @@ impl Work {
                 fs::set_permissions(&path, fs::Permissions::from_mode(mode))
             }
             // Opening a fifo would block.
-            false if path.is_file() || path.is_dir() => {
+            false if self.plan.sets_times && (path.is_file() || path.is_dir()) => {
                 File::open(&path)?.set_times(old_time(self.rng.u64(0..4)))
             }
             false => Ok(()),

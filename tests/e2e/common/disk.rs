@@ -2,6 +2,7 @@
 //! of the file is what a power cut leaves.
 
 use super::namespace::Mounted;
+use super::wait::{DEADLINE, poll};
 use nix::mount::{MsFlags, mount};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,11 @@ impl Disk {
     /// A new one in the file `image`, mounted at `at`; says why and gives `None` where the system has no loop devices.
     pub fn new(image: &Path, at: &Path) -> Option<Disk> {
         File::create(image).and_then(|file| file.set_len(24 << 20)).expect("an image");
+        Disk::format(image, at)
+    }
+
+    /// The same in a file that is there and has its size.
+    pub fn format(image: &Path, at: &Path) -> Option<Disk> {
         run("mkfs.ext4", &["-q", "-F", text(image)])?;
         Disk::of(image, at)
     }
@@ -39,10 +45,11 @@ impl Disk {
         self.mounted = Some(Mounted::taken(&self.at));
     }
 
-    /// Unmounts it; nothing may use it.
+    /// Unmounts it; nothing may use it for long.
     pub fn unmount(&mut self) {
         let mounted = self.mounted.take().expect("it is mounted");
-        mounted.unmount_unless_busy().expect("no process uses it");
+        let gone = poll(DEADLINE, || mounted.unmount_unless_busy().ok());
+        assert!(gone.is_some(), "a process uses {}", self.at.display());
         std::mem::forget(mounted);
     }
 

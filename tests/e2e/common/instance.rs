@@ -133,6 +133,16 @@ impl Instance {
         status.unwrap_or_else(|| panic!("syncsup does not end\n{}", self.report()))
     }
 
+    /// True when it was started in the foreground and has ended by itself; it can be launched again then.
+    pub fn has_ended(&mut self) -> bool {
+        if let Some(child) = &mut self.child
+            && child.try_wait().expect("waitable child").is_some()
+        {
+            self.child = None;
+        }
+        self.child.is_none()
+    }
+
     /// SIGTERM, and the end of everything the instance had started.
     pub fn stop(&mut self) -> ExitStatus {
         let family = self.family();

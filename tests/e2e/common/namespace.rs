@@ -55,6 +55,12 @@ impl Mounted {
         self
     }
 
+    /// Changes options, such as `size=1m`, or makes it read-only.
+    pub fn remount(&self, flags: MsFlags, options: &str) -> nix::Result<()> {
+        let flags = MsFlags::MS_REMOUNT | flags;
+        mount(None::<&str>, &self.0, None::<&str>, flags, Some(options))
+    }
+
     /// Fails while anything keeps it busy.
     pub fn unmount_unless_busy(&self) -> nix::Result<()> {
         umount2(&self.0, MntFlags::empty())

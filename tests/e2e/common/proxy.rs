@@ -28,6 +28,10 @@ struct Shared {
     rates: Mutex<Vec<Arc<AtomicU64>>>,
     /// Takes everything from the sender immediately and delivers it later.
     holds_much: AtomicBool,
+    /// Takes connections from now on and never answers.
+    silent: AtomicBool,
+    /// Every connection there was since the last `break_off`, both ends.
+    streams: Mutex<Vec<TcpStream>>,
     taken: AtomicU64,
     given: AtomicU64,
     closed: AtomicBool,
@@ -47,6 +51,8 @@ impl Proxy {
             rate: AtomicU64::new(FAST),
             rates: Mutex::default(),
             holds_much: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+            streams: Mutex::default(),
             taken: AtomicU64::new(0),
             given: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -79,6 +85,19 @@ impl Proxy {
         self.shared.holds_much.store(true, Relaxed);
     }
 
+    /// New connections are accepted and never answered, or answered again.
+    pub fn silent(&self, silent: bool) {
+        self.shared.silent.store(silent, Relaxed);
+    }
+
+    /// Ends every connection there is.
+    pub fn break_off(&self) {
+        for stream in self.shared.streams.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        self.shared.rates.lock().unwrap().clear();
+    }
+
     /// Bytes taken from senders.
     pub fn taken(&self) -> u64 {
         self.shared.taken.load(Relaxed)
@@ -99,12 +118,18 @@ impl Drop for Proxy {
 
 impl Shared {
     fn connect(self: &Arc<Self>, client: TcpStream) {
+        if self.silent.load(Relaxed) {
+            // Kept open.
+            self.streams.lock().unwrap().push(client);
+            return;
+        }
         // Where no slave listens, the connection just ends.
         let Ok(slave) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.target)) else { return };
         let _ = (client.set_nodelay(true), slave.set_nodelay(true));
         let (Ok(from), Ok(to)) = (client.try_clone(), slave.try_clone()) else { return };
         let rate = Arc::new(AtomicU64::new(self.rate.load(Relaxed)));
         self.rates.lock().unwrap().push(rate.clone());
+        self.keep([&client, &slave]);
         let depth = if self.holds_much.load(Relaxed) { MUCH } else { 1 };
         let (queue, waiting) = mpsc::sync_channel(depth);
         let shared = self.clone();
@@ -112,6 +137,13 @@ impl Shared {
         let shared = self.clone();
         thread::spawn(move || shared.give(to, &rate, waiting));
         thread::spawn(move || answer(slave, client));
+    }
+
+    /// Remembers the ends of connections; those that are over are forgotten.
+    fn keep(&self, ends: [&TcpStream; 2]) {
+        let mut streams = self.streams.lock().unwrap();
+        streams.retain(|stream| stream.peer_addr().is_ok());
+        streams.extend(ends.into_iter().flat_map(TcpStream::try_clone));
     }
 
     fn take(&self, mut from: TcpStream, queue: mpsc::SyncSender<Vec<u8>>) {

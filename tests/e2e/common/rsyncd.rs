@@ -4,8 +4,9 @@ use super::procs::{self, Proc, signal_group};
 use super::proxy::Proxy;
 use super::wait::{DEADLINE, poll, wait_for};
 use nix::sys::signal::Signal;
+use std::ffi::OsString;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -30,6 +31,10 @@ pub struct Options {
     pub module_lines: String,
     /// Masters reach it through a [`Proxy`].
     pub proxied: bool,
+    /// Where it listens.
+    pub address: Ipv4Addr,
+    /// A program that starts it, such as `nsenter …`.
+    pub launcher: Vec<OsString>,
 }
 
 impl Default for Options {
@@ -39,6 +44,8 @@ impl Default for Options {
             program: "rsync".into(),
             module_lines: String::new(),
             proxied: false,
+            address: Ipv4Addr::LOCALHOST,
+            launcher: Vec::new(),
         }
     }
 }
@@ -89,7 +96,7 @@ impl Rsyncd {
 
     /// The first module as syncsup names it.
     pub fn name(&self) -> String {
-        format!("127.0.0.1:{}::{}", self.front(), self.modules[0])
+        format!("{}:{}::{}", self.options.address, self.front(), self.modules[0])
     }
 
     /// The network before a daemon that is `proxied`.
@@ -109,7 +116,8 @@ impl Rsyncd {
             false => String::new(),
         };
         format!(
-            "{{host: 127.0.0.1, port: {}, module: {}{auth}{more}}}",
+            "{{host: {}, port: {}, module: {}{auth}{more}}}",
+            self.options.address,
             self.front(),
             self.modules[0]
         )
@@ -130,16 +138,32 @@ impl Rsyncd {
         let Some(mut child) = self.child.take() else { return };
         signal_group(child.id() as i32, Signal::SIGKILL);
         let _ = child.wait();
-        let port = self.port;
-        wait_for("the daemon's port to close", DEADLINE, || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err()
-        });
+        let place = (self.options.address, self.port);
+        // A network that is cut answers nothing.
+        wait_for("the daemon's port to close", DEADLINE, || connect(place).is_err());
     }
 
     /// Starts the stopped daemon on the same port.
     pub fn start_again(&mut self) {
         assert!(self.child.is_none(), "the daemon already runs");
-        let child = Command::new(&self.options.program)
+        let place = (self.options.address, self.port);
+        self.child = Some(self.spawn());
+        let up = poll(DEADLINE, || {
+            let child = self.child.as_mut().expect("started just now");
+            if child.try_wait().expect("waitable child").is_some() {
+                // A process that another test is starting still has the port that was listened on before.
+                self.child = Some(self.spawn());
+            }
+            greeting(place).then_some(())
+        });
+        assert!(up.is_some(), "rsyncd does not answer on port {}: {}", self.port, self.log());
+    }
+
+    fn spawn(&self) -> Child {
+        let mut words = self.options.launcher.clone();
+        words.push(self.options.program.clone().into());
+        Command::new(&words[0])
+            .args(&words[1..])
             .args(["--daemon", "--no-detach", "--config"])
             .arg(self.dir.path().join("rsyncd.conf"))
             .process_group(0)
@@ -147,10 +171,17 @@ impl Rsyncd {
             .stdout(Stdio::null())
             .stderr(fs::File::create(self.dir.path().join("stderr")).expect("log file"))
             .spawn()
-            .expect("rsync --daemon starts");
-        self.child = Some(child);
-        let up = poll(DEADLINE, || greeting(self.port).then_some(()));
-        assert!(up.is_some(), "rsyncd does not answer on port {}: {}", self.port, self.log());
+            .expect("rsync --daemon starts")
+    }
+
+    /// True between `start_again` and `stop`.
+    pub fn is_up(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Runs another rsync from the next start on.
+    pub fn set_program(&mut self, program: &Path) {
+        self.options.program = program.to_owned();
     }
 
     /// Gives every module other lines; from the next connection on.
@@ -188,8 +219,9 @@ impl Rsyncd {
                 .expect("mode 0600");
         }
         let mut conf = format!(
-            "address = 127.0.0.1\nport = {}\nlog file = {}\nlock file = {}\nreverse lookup = no\n\
+            "address = {}\nport = {}\nlog file = {}\nlock file = {}\nreverse lookup = no\n\
              socket options = TCP_NODELAY\n",
+            self.options.address,
             self.port,
             dir.join("log").display(),
             dir.join("lock").display(),
@@ -246,8 +278,12 @@ pub fn free_port() -> (u16, UnixListener) {
     }
 }
 
-fn greeting(port: u16) -> bool {
-    let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return false };
+fn connect(place: (Ipv4Addr, u16)) -> io::Result<TcpStream> {
+    TcpStream::connect_timeout(&place.into(), Duration::from_secs(1))
+}
+
+fn greeting(place: (Ipv4Addr, u16)) -> bool {
+    let Ok(mut stream) = connect(place) else { return false };
     let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
     let mut hello = [0; 8];
     stream.read_exact(&mut hello).is_ok() && &hello == b"@RSYNCD:"

@@ -17,6 +17,8 @@ pub struct Setup {
     pub remotes: usize,
     /// What the daemons are like.
     pub daemon: Options,
+    /// What the first ones are like that differ from it.
+    pub daemons: Vec<Options>,
     /// More keys for `rsync:`, such as `, timeout: 5s`.
     pub rsync: &'static str,
     /// rsync's own parameters.
@@ -34,6 +36,7 @@ impl Default for Setup {
         Setup {
             remotes: 1,
             daemon: Options::default(),
+            daemons: Vec::new(),
             rsync: "",
             params: "-a",
             settings: "",
@@ -195,7 +198,8 @@ impl Setup {
         let (master, outside) = (dir.path().join("master"), dir.path().join("outside"));
         fs::create_dir(&master).expect("master");
         fs::create_dir(&outside).expect("outside");
-        let daemon = |_| Rsyncd::start_with(&["www"], self.daemon.clone());
+        let options = |n| self.daemons.get(n).unwrap_or(&self.daemon).clone();
+        let daemon = |n| Rsyncd::start_with(&["www"], options(n));
         let remotes: Vec<Rsyncd> = (0..self.remotes).map(daemon).collect();
         let text = self.yaml(&master, &remotes, dir.path());
         let instance = Instance::new(&dir.path().join("instance"), "syncsup.yaml", &text);
