@@ -70,6 +70,7 @@ struct World {
     now: Duration,
     /// Files of this size are large. In half of the worlds a few bytes are much.
     large_bytes: u64,
+    standby: StandbyMode,
     /// When the world began, by the clock that stamps files.
     began: Duration,
     /// The step of the schedule.
@@ -104,6 +105,7 @@ impl World {
             random: fastrand::Rng::with_seed(seed),
             now: Duration::from_secs(1_000),
             large_bytes: if seed.is_multiple_of(2) { 2 } else { 1 << 20 },
+            standby: if seed / 2 % 2 == 0 { StandbyMode::Active } else { StandbyMode::Off },
             began: Duration::from_nanos(clock::file_ns() as u64),
             at: 0,
             queue: inotify::create().unwrap(),
@@ -186,10 +188,10 @@ impl World {
         }
     }
 
-    fn remote() -> Remote {
+    fn remote(&self) -> Remote {
         let target = Target::Daemon { port: 1, module: "m".into() };
         let remote = Remote::new(Peer::new("127.0.0.1", target));
-        Remote { standby: StandbyMode::Off, max_delete: MaxDelete::Unlimited, ..remote }
+        Remote { standby: self.standby, max_delete: MaxDelete::Unlimited, ..remote }
     }
 
     fn logger() -> Logger {
@@ -205,7 +207,7 @@ impl World {
         let start = WatcherStart {
             localpath: self.localpath(),
             state_dir: self.path("state"),
-            wakes: vec![Self::remote().name()],
+            wakes: vec![self.remote().name()],
             debug: seed().is_some(),
         };
         let queue = self.queue.try_clone().unwrap();
@@ -218,7 +220,7 @@ impl World {
         let (wake, _) = wake::pipe().unwrap();
         let start = PusherStart {
             localpath: self.localpath(),
-            remote: Self::remote(),
+            remote: self.remote(),
             state_dir: self.path("state"),
             run_dir: self.path("run"),
             instance: "simulation".into(),
@@ -265,23 +267,33 @@ impl World {
             if !self.reachable {
                 transfer.refuse();
             }
-            let touched: Vec<PathBuf> = self.transfers.iter().flat_map(Transfer::touches).collect();
-            // The attributes of a directory may be set while names below it are pushed.
-            let attributes = |name: &Path| self.path("master").join(name).is_dir();
-            let both = |name: &&PathBuf| {
-                let shorter = |t: &PathBuf| match () {
-                    () if name.starts_with(t) => Some(t.clone()),
-                    () if t.starts_with(name) => Some((*name).clone()),
-                    () => None,
-                };
-                touched.iter().filter_map(shorter).any(|name| !attributes(&name))
-            };
-            if let Some(name) = transfer.touches().iter().find(both) {
-                panic!("two pushes touch {}\n{}", name.display(), self.log.join("\n"));
-            }
             self.transfers.push(transfer);
         }
+        for at in 0..self.transfers.len() {
+            if self.transfers[at].read_input() {
+                self.look_for_overlap(at);
+            }
+        }
         self.transfers.retain(|transfer| !transfer.is_over() || transfer.lingers());
+    }
+
+    /// No two pushes touch the same name at the same time. The attributes of a directory may be set while names below it
+    /// are pushed.
+    fn look_for_overlap(&self, new: usize) {
+        let names = self.transfers[new].touches();
+        let others = self.transfers.iter().enumerate().filter(|(at, _)| *at != new);
+        for other in others.flat_map(|(_, other)| other.touches()) {
+            for name in &names {
+                let above = match () {
+                    () if name.starts_with(&other) => &other,
+                    () if other.starts_with(name) => name,
+                    () => continue,
+                };
+                let log = || self.log.join("\n");
+                let dir = self.path("master").join(above).is_dir();
+                assert!(dir, "two pushes touch {}\n{}", above.display(), log());
+            }
+        }
     }
 
     /// One step of one rsync.
@@ -500,7 +512,7 @@ impl World {
         let count =
             |db: &Connection| db.query_row("SELECT count(*) FROM owed", [], |row| row.get(0));
         self.db.as_ref().map(count) == Some(Ok(0))
-            && self.transfers.is_empty()
+            && self.transfers.iter().all(Transfer::waits)
             && self.watcher.as_ref().is_some_and(|watcher| watcher.is_watching())
             && self.pusher.as_ref().is_some_and(|pusher| pusher.is_quiet())
     }
@@ -517,7 +529,7 @@ impl World {
             self.at += 1;
             self.watch();
             self.push();
-            while self.transfers.iter().any(|transfer| !transfer.is_over()) {
+            while self.transfers.iter().any(|t| !t.is_over() && !t.waits()) {
                 self.transfer();
             }
             let late = self.now > calm + RECEIVER_MOST;

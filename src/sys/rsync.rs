@@ -113,9 +113,9 @@ impl Launch<'_> {
 
     fn spawn(self, input: OwnedFd, list: List) -> io::Result<Rsync> {
         #[cfg(test)]
-        let input = match simulated::start(&self, input)? {
+        let (input, list) = match simulated::start(&self, input, list)? {
             Ok(rsync) => return Ok(rsync),
-            Err(input) => input,
+            Err(given) => given,
         };
         let (program, words) =
             self.argv.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
@@ -488,7 +488,7 @@ pub(crate) mod simulated {
         /// Its working directory.
         pub directory: PathBuf,
         /// Its standard input.
-        pub list: Vec<u8>,
+        pub input: File,
         /// Takes its output.
         pub stdout: File,
         /// Takes its complaints.
@@ -512,18 +512,21 @@ pub(crate) mod simulated {
         pub static STARTED: RefCell<Option<Vec<Shared>>> = const { RefCell::new(None) };
     }
 
-    /// Starts one if this thread simulates. Otherwise returns its input.
-    pub(super) fn start(launch: &Launch<'_>, input: OwnedFd) -> io::Result<Result<Rsync, OwnedFd>> {
+    /// Starts one if this thread simulates. Otherwise returns what was given.
+    pub(super) fn start(
+        launch: &Launch<'_>,
+        input: OwnedFd,
+        list: List,
+    ) -> io::Result<Result<Rsync, (OwnedFd, List)>> {
         STARTED.with_borrow_mut(|started| {
-            let Some(started) = started else { return Ok(Err(input)) };
-            let mut list = Vec::new();
-            File::from(input).read_to_end(&mut list)?;
+            let Some(started) = started else { return Ok(Err((input, list))) };
+            rustix::io::ioctl_fionbio(&input, true)?;
             let stdout = tempfile::tempfile_in(launch.scratch)?;
             let stderr = memory_file("stderr")?;
             let process = Arc::new(Mutex::new(Process {
                 argv: launch.argv.to_vec(),
                 directory: std::fs::read_link(launch.directory)?,
-                list,
+                input: input.into(),
                 stdout: stdout.try_clone()?,
                 stderr: stderr.try_clone()?,
                 exited: None,
@@ -531,7 +534,7 @@ pub(crate) mod simulated {
             started.push(process.clone());
             Ok(Ok(Rsync {
                 body: Body::Simulated(process),
-                list: List::Empty,
+                list: if matches!(list, List::Pipe(_)) { list } else { List::Empty },
                 stdout,
                 stderr,
                 stdout_most: STDOUT_MOST,

@@ -11,7 +11,7 @@ use crate::stat::Exited;
 use crate::sys::rsync::simulated::Process;
 use std::collections::BTreeSet;
 use std::fs::{self, File, FileTimes};
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -86,12 +86,19 @@ fn lines(stdout: &str) -> BTreeSet<String> {
     out
 }
 
+fn with_content(content: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(content).unwrap();
+    file.rewind().unwrap();
+    file
+}
+
 fn modelled(words: &[std::ffi::OsString], list: &[u8], master: &Path, slave: &Path) -> Outcome {
     let (mut out, err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     let process = Arc::new(Mutex::new(Process {
         argv: words.to_vec(),
         directory: master.to_owned(),
-        list: list.to_vec(),
+        input: with_content(list),
         stdout: out.try_clone().unwrap(),
         stderr: err,
         exited: None,
@@ -119,9 +126,6 @@ fn real(
         !["--contimeout", "--sockopts", "--no-motd"].iter().any(|start| word.starts_with(start))
     };
     let words: Vec<_> = words[1..words.len() - 1].iter().filter(of_daemons).collect();
-    let mut input = tempfile::tempfile().unwrap();
-    std::io::Write::write_all(&mut input, list).unwrap();
-    input.rewind().unwrap();
     let mut slave_dir = slave.as_os_str().to_owned();
     slave_dir.push("/");
     let done = Command::new(program)
@@ -129,7 +133,7 @@ fn real(
         .arg(slave_dir)
         .current_dir(master)
         .env("LC_ALL", "C")
-        .stdin(Stdio::from(input))
+        .stdin(Stdio::from(with_content(list)))
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&done.stdout);

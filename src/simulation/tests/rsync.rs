@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsStr;
 use std::fs::{self, FileTimes, Metadata};
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -78,6 +78,8 @@ pub struct Transfer {
     slave: PathBuf,
     like: Rc<RefCell<Slave>>,
     flags: BTreeSet<String>,
+    /// Its list, once it has all of it.
+    given: Option<Vec<u8>>,
     rules: Rules,
     list: BTreeMap<PathBuf, Entry>,
     work: Option<VecDeque<PathBuf>>,
@@ -101,6 +103,7 @@ impl Transfer {
             slave: slave.to_owned(),
             like,
             flags,
+            given: None,
             rules: Rules::of(&words),
             list: BTreeMap::new(),
             work: None,
@@ -120,10 +123,38 @@ impl Transfer {
     /// What it was asked for, for people.
     pub fn shown(&self) -> String {
         let process = self.process();
-        let list = String::from_utf8_lossy(&process.list).replace('\0', " ");
+        let list = String::from_utf8_lossy(self.list()).replace('\0', " ");
         let plain = |word: &&std::ffi::OsString| !word.to_string_lossy().contains("--sockopts");
         let words: Vec<_> = process.argv[1..].iter().filter(plain).collect();
         format!("{words:?} {list} {}", self.rules)
+    }
+
+    /// True for one that was started ahead, and has no list yet.
+    pub fn waits(&self) -> bool {
+        self.given.is_none() && !self.is_over()
+    }
+
+    /// Reads its list, up to the end of it. True if it has got it now.
+    pub fn read_input(&mut self) -> bool {
+        if self.given.is_some() {
+            return false;
+        }
+        let (mut list, mut buffer) = (Vec::new(), [0; 4_096]);
+        let mut input = self.process().input.try_clone().unwrap();
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => list.extend_from_slice(&buffer[..count]),
+                // The writer has it open: it writes all of it before it closes it.
+                Err(_) => return false,
+            }
+        }
+        self.given = Some(list);
+        true
+    }
+
+    fn list(&self) -> &[u8] {
+        self.given.as_deref().unwrap_or_default()
     }
 
     fn has(&self, flag: &str) -> bool {
@@ -143,7 +174,7 @@ impl Transfer {
         if !names.is_empty() {
             return names;
         }
-        let list = self.process().list.clone();
+        let list = self.list().to_vec();
         let words = list.split(|b| *b == 0).map(|word| word.strip_suffix(b"/").unwrap_or(word));
         let names = words.map(|word| PathBuf::from(OsStr::from_bytes(word.trim_ascii_start())));
         names.map(|name| name.strip_prefix("/").unwrap_or(&name).to_owned()).collect()
@@ -205,6 +236,10 @@ impl Transfer {
 
     /// One step. `there(path)` says since which step of the schedule a name has been there without interruption.
     pub fn step(&mut self, there: &dyn Fn(&Path) -> Option<u64>) -> Found {
+        self.read_input();
+        if self.waits() {
+            return Found::Nothing;
+        }
         if self.work.is_none() {
             if self.like.borrow().old && self.has("--delete-missing-args") && self.lists_missing() {
                 self.complain("invalid file mode 00 for x [Receiver]");
@@ -228,7 +263,7 @@ impl Transfer {
     }
 
     fn lists_missing(&self) -> bool {
-        let list = self.process().list.clone();
+        let list = self.list().to_vec();
         let source = self.source();
         let mut words = list.split(|b| *b == 0).filter(|word| !word.is_empty());
         words.any(|word| {
@@ -298,7 +333,7 @@ impl Transfer {
 
     fn read_list(&mut self) {
         let recursive = self.has("--recursive");
-        let list = self.process().list.clone();
+        let list = self.list().to_vec();
         match self.has("--files-from=-") {
             true => {
                 for word in list.split(|b| *b == 0).filter(|word| !word.is_empty()) {
@@ -325,7 +360,7 @@ impl Transfer {
 
     /// The names of the slave in the directories whose names were all listed that are not in the list.
     fn extraneous(&self) -> VecDeque<PathBuf> {
-        let list = self.process().list.clone();
+        let list = self.list().to_vec();
         let mut dirs: Vec<PathBuf> = Vec::new();
         if self.has("--files-from=-") {
             for word in list.split(|b| *b == 0).filter(|word| word.ends_with(b"/")) {
