@@ -105,7 +105,11 @@ impl World {
             random: fastrand::Rng::with_seed(seed),
             now: Duration::from_secs(1_000),
             large_bytes: if seed.is_multiple_of(2) { 2 } else { 1 << 20 },
-            standby: if seed / 2 % 2 == 0 { StandbyMode::Active } else { StandbyMode::Off },
+            standby: if (seed / 2).is_multiple_of(2) {
+                StandbyMode::Active
+            } else {
+                StandbyMode::Off
+            },
             began: Duration::from_nanos(clock::file_ns() as u64),
             at: 0,
             queue: inotify::create().unwrap(),
@@ -113,8 +117,8 @@ impl World {
             pusher: None,
             db: None,
             transfers: Vec::new(),
-            slave: Rc::new(RefCell::new(Slave { old: seed % 5 == 0, ..Slave::default() })),
-            filtered: seed % 3 == 0,
+            slave: Rc::new(RefCell::new(Slave { old: seed.is_multiple_of(5), ..Slave::default() })),
+            filtered: seed.is_multiple_of(3),
             kept: BTreeMap::new(),
             reachable: true,
             writers: Vec::new(),

@@ -80,6 +80,8 @@ pub struct Transfer {
     flags: BTreeSet<String>,
     /// Its list, once it has all of it.
     given: Option<Vec<u8>>,
+    /// What it has of it before that.
+    coming: Vec<u8>,
     rules: Rules,
     list: BTreeMap<PathBuf, Entry>,
     work: Option<VecDeque<PathBuf>>,
@@ -104,6 +106,7 @@ impl Transfer {
             like,
             flags,
             given: None,
+            coming: Vec::new(),
             rules: Rules::of(&words),
             list: BTreeMap::new(),
             work: None,
@@ -131,7 +134,7 @@ impl Transfer {
 
     /// True for one that was started ahead, and has no list yet.
     pub fn waits(&self) -> bool {
-        self.given.is_none() && !self.is_over()
+        self.given.is_none() && self.coming.is_empty() && !self.is_over()
     }
 
     /// Reads its list, up to the end of it. True if it has got it now.
@@ -139,17 +142,17 @@ impl Transfer {
         if self.given.is_some() {
             return false;
         }
-        let (mut list, mut buffer) = (Vec::new(), [0; 4_096]);
+        let mut buffer = [0; 4_096];
         let mut input = self.process().input.try_clone().unwrap();
         loop {
             match input.read(&mut buffer) {
                 Ok(0) => break,
-                Ok(count) => list.extend_from_slice(&buffer[..count]),
-                // The writer has it open: it writes all of it before it closes it.
+                Ok(count) => self.coming.extend_from_slice(&buffer[..count]),
+                // A process that another thread of the test is starting may have the other end open for a moment.
                 Err(_) => return false,
             }
         }
-        self.given = Some(list);
+        self.given = Some(std::mem::take(&mut self.coming));
         true
     }
 
@@ -237,7 +240,7 @@ impl Transfer {
     /// One step. `there(path)` says since which step of the schedule a name has been there without interruption.
     pub fn step(&mut self, there: &dyn Fn(&Path) -> Option<u64>) -> Found {
         self.read_input();
-        if self.waits() {
+        if self.given.is_none() {
             return Found::Nothing;
         }
         if self.work.is_none() {

@@ -98,6 +98,12 @@ impl Map {
         (files().count() as u64, oldest.min_by_key(|(path, since)| (*since, *path)))
     }
 
+    /// True while a file is open, as far as is known.
+    #[cfg(test)]
+    pub fn has_open_files(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// A process closed the file. A descriptor whose own name is gone may still be open.
     pub(super) fn closed(&mut self, path: &RelPath, now: Duration, changes: &mut ChangeSet) {
         match self.open.get(path) {

@@ -344,6 +344,12 @@ impl Service {
         complete && self.walker.is_idle() && !self.map.links.wants_search()
     }
 
+    /// True while it knows of a file that is open for writing.
+    #[cfg(test)]
+    pub(in crate::watcher) fn has_open_files(&self) -> bool {
+        self.map.has_open_files()
+    }
+
     /// How far a checkpoint must lie in the past, so that a scan from it finds what may have been written without an
     /// event.
     fn checkpoint_behind_ns(&self, now: Duration) -> i64 {

@@ -43,8 +43,10 @@ impl Simulated {
         self.service.next_time(now)
     }
 
-    /// True if it has read everything, and knows of nothing that it must look at later.
+    /// True if it has read everything, and knows of nothing that it must look at later. A process that another thread of
+    /// the test is starting has a copy of every open file for a moment.
     pub fn is_watching(&self) -> bool {
-        self.state == WatcherState::Watching && self.service.is_settled()
+        let watching = self.state == WatcherState::Watching && self.service.is_settled();
+        watching && !self.service.has_open_files()
     }
 }
