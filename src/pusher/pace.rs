@@ -12,8 +12,10 @@ use std::time::Duration;
 
 /// The number of pushes that can be saved up.
 const SAVED_MOST: f64 = 6.0;
+/// The same for all active remotes together. Each can save up at least one.
+const SAVED_MOST_ALL: f64 = 24.0;
 /// The longest interval between two pushes.
-const INTERVAL_MOST: Duration = Duration::from_millis(500);
+const INTERVAL_MOST: Duration = Duration::from_millis(250);
 /// The shortest interval between two pushes of a stream, if each carries few names.
 const INTERVAL_LEAST: Duration = Duration::from_millis(67);
 /// The same if each carries many.
@@ -98,8 +100,9 @@ impl Pace {
         if interval.is_zero() {
             return SAVED_MOST;
         }
+        let most = (SAVED_MOST_ALL / f64::from(self.active)).clamp(1.0, SAVED_MOST);
         let more = now.saturating_sub(self.counted).as_secs_f64() / interval.as_secs_f64();
-        (self.saved + more).min(SAVED_MOST)
+        (self.saved + more).min(most)
     }
 }
 
@@ -144,6 +147,7 @@ mod tests {
         assert_eq!(pace.interval(), 96 * MS);
         pace.divide(1_000);
         assert_eq!(pace.interval(), INTERVAL_MOST);
+        assert_eq!(pushes(&mut pace, 60_000 * MS), 4, "a fleet has saved up one push each");
         pace.divide(0);
         for _ in 0..100 {
             pace.measured(1, MS, 3 * MS);
