@@ -123,11 +123,8 @@ fn a_scrub_resumes_after_a_restart() {
     wait_for("the repair behind", DEADLINE, || {
         fs::read(w.there("d/file")).unwrap() == fs::read(w.at("d/file")).unwrap()
     });
-    // On a slow machine the next run may have begun by now.
-    let there = w.there("a/extra").exists();
-    assert!(there || !verify(&w)["last"].is_null(), "not this run\n{}", w.instance.report());
     wait_for("the deletion, by the scan", DEADLINE, || !w.there("c").exists());
-    // The next run finds it.
+    // The next run finds it, if what is compared after a kill has not: names near recent pushes.
     wait_repaired(&w);
     let after = w.rsyncs().split_off(rsyncs);
     let full = after.iter().filter(|l| l.contains(" -n ") && !l.contains("--files-from")).count();
