@@ -271,10 +271,9 @@ pub fn steps(
     let does = Needs { by_content: together, ..does };
     // A name that is gone when rsync looks would be deleted there, if deletions are in the same list. After an unmount
     // everything below looks gone (rule 6).
-    let mounts = context.journal.mounts()?;
+    let mounts = if does.deletes { context.journal.mounts()? } else { Default::default() };
     let at_a_mount = |path: &RelPath| mounts.iter().any(|m| path.is_within(m) || m.is_within(path));
-    let (apart, present): (Vec<_>, Vec<_>) =
-        present.into_iter().partition(|path| does.deletes && at_a_mount(path));
+    let (apart, present): (Vec<_>, Vec<_>) = present.into_iter().partition(at_a_mount);
     steps.extend(entries(context, root, sure, (present, along), does, !careful)?);
     steps.extend(send_whole(context, root, (apart, along), together, !careful));
     if !plan.whole.is_empty() {
