@@ -4,7 +4,7 @@ use crate::message::PusherStart;
 use crate::rsync::{needs, params};
 use crate::sys::confine::{self, Also, Does};
 use crate::sys::domain::Reach;
-use crate::sys::executable::binary;
+use crate::sys::executable;
 use crate::sys::rsync::Confined;
 use slog::{Logger, debug};
 use std::env;
@@ -30,7 +30,7 @@ fn own_program(start: &PusherStart) -> bool {
     let peer = &start.remote.peer;
     params::remote_shell(&peer.params).is_some()
         || env::var_os("RSYNC_CONNECT_PROG").is_some()
-        || binary(peer.rsync_program.as_os_str()).is_none()
+        || executable::rsync(peer.rsync_program.as_os_str()).is_none()
 }
 
 /// What rsync needs for some parameters of the user.
@@ -63,7 +63,7 @@ fn reach(start: &PusherStart) -> Option<Reach> {
     let mut reads = paths(needs::NAMES);
     reads.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".popt")));
     let mut runs = paths(needs::LIBRARIES);
-    let program = binary(peer.rsync_program.as_os_str())?;
+    let program = executable::rsync(peer.rsync_program.as_os_str())?;
     // One that is installed elsewhere may have its libraries beside it.
     let real = program.canonicalize().unwrap_or_else(|_| program.clone());
     if let Some(prefix) = real.parent().and_then(Path::parent) {

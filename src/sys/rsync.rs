@@ -718,7 +718,7 @@ mod tests {
 
     #[test]
     fn a_confined_rsync_reaches_its_tree_and_its_port_and_nothing_else() {
-        let Some(bash) = crate::sys::executable::binary("bash".as_ref()) else {
+        let Some(bash) = crate::sys::executable::found("bash".as_ref()) else {
             return eprintln!("SKIPPED: no bash");
         };
         if !crate::sys::domain::is_supported() {

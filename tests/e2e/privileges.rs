@@ -10,6 +10,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::process::Command;
 
 /// CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE.
@@ -92,6 +93,30 @@ fn a_program_of_the_users_own_keeps_its_privileges() {
     wait_standby(&w, |p| is_free(p) && writes_no_core(p));
     assert!(is_free(&role(&w, "syncsup: pusher ")));
     assert!(is_limited(&role(&w, "syncsup: watcher ")));
+}
+
+#[test]
+fn a_binary_that_starts_rsync_keeps_its_privileges_and_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, program, log) =
+        (dir.path().join("rsync.c"), dir.path().join("rsync"), dir.path().join("log"));
+    let text = "#include <fcntl.h>\n#include <unistd.h>\nint main(int c, char **v) {\n\
+        int log = open(LOG, O_WRONLY | O_APPEND | O_CREAT, 0644);\n\
+        if (c < 1 || write(log, \".\", 1) != 1) return 127;\n\
+        close(log); v[0] = \"rsync\"; execvp(v[0], v); return 127; }\n";
+    write(&code, text);
+    let compiler = Command::new("cc")
+        .arg(format!("-DLOG={log:?}"))
+        .args([&code, Path::new("-o"), &program])
+        .status();
+    assert!(compiler.unwrap().success());
+    let rsync = format!(", program: {program:?}");
+    let w =
+        Setup { rsync: rsync.leak(), settings: "standby: always\n", ..Setup::default() }.start();
+    w.write("file", "x");
+    w.wait_identical();
+    wait_standby(&w, |p| status(p.pid, "NoNewPrivs") == "0");
+    assert!(fs::metadata(&log).is_ok_and(|log| log.len() > 0));
 }
 
 #[test]
