@@ -25,7 +25,7 @@ pub fn file_ns() -> i64 {
 pub fn wall_ms() -> i64 {
     #[cfg(test)]
     if let Some(now) = simulated::NOW.get() {
-        return simulated::START_MS + now.as_millis() as i64;
+        return simulated::START_MS + simulated::SET_BY_MS.get() + now.as_millis() as i64;
     }
     wall_ns() / 1_000_000
 }
@@ -66,5 +66,8 @@ pub(crate) mod simulated {
     thread_local! {
         /// The time since boot that this thread sees, in a simulation.
         pub static NOW: Cell<Option<Duration>> = const { Cell::new(None) };
+
+        /// By how much its clock was set since then, in milliseconds.
+        pub static SET_BY_MS: Cell<i64> = const { Cell::new(0) };
     }
 }

@@ -254,6 +254,14 @@ impl Service {
         }
     }
 
+    /// Drops what is queued, as the kernel does when its queue is full.
+    #[cfg(test)]
+    pub(super) fn lose_events(&mut self) -> io::Result<()> {
+        while !self.queue.read()?.is_empty() {}
+        self.walker.lost = true;
+        Ok(())
+    }
+
     /// What comes before the loop.
     pub(super) fn enter(&mut self) {
         self.say(&FromWatcher::State(WatcherState::Starting));

@@ -4,7 +4,7 @@ use super::prepare::prepare_under;
 use super::run::Pusher;
 use super::state::Event;
 use super::supervisor_link::Control;
-use crate::message::{FromPusher, PusherStart, ToPusher};
+use crate::message::{FromPusher, PusherStart, Ticket, ToPusher};
 use crate::sys::channel::{self, Channel, Received};
 use crate::sys::clock;
 use crate::sys::lock::Lock;
@@ -16,6 +16,8 @@ use std::time::Duration;
 pub struct Simulated {
     pusher: Pusher,
     side: Channel<ToPusher, FromPusher>,
+    /// The waits that it has settled since the last turn.
+    pub settled: Vec<Ticket>,
 }
 
 impl Simulated {
@@ -28,7 +30,7 @@ impl Simulated {
         pusher.context.cannot_rename("simulated");
         let mut side = Channel::new(ours);
         side.send(&ToPusher::Hold(None), vec![]).unwrap();
-        Self { pusher, side }
+        Self { pusher, side, settled: Vec::new() }
     }
 
     /// One turn of the loop, and the supervisor's answers: it has a slot for everybody.
@@ -36,10 +38,18 @@ impl Simulated {
         self.pusher.state.step(Event::Woken, clock::boot());
         self.pusher.turn().unwrap();
         while let Ok(Received::Message(message, _)) = self.side.receive() {
-            if let FromPusher::WantSlot(kind) = message {
-                self.side.send(&ToPusher::Slot { kind, active: 1 }, vec![]).unwrap();
+            match message {
+                FromPusher::WantSlot(kind) => self.tell(&ToPusher::Slot { kind, active: 1 }),
+                FromPusher::Settled(ticket) => self.settled.push(ticket),
+                FromPusher::Damaged(why) => panic!("{why}"),
+                _ => {}
             }
         }
+    }
+
+    /// A message of the supervisor.
+    pub fn tell(&mut self, message: &ToPusher) {
+        self.side.send(message, vec![]).unwrap();
     }
 
     /// When the loop would turn by itself, at the latest.

@@ -1,8 +1,9 @@
 //! The modelled rsync against real ones: the same random trees and the same command line must leave the same slave, the
 //! same exit status and the same itemized lines.
 
+use super::number;
 use super::rsync::Transfer;
-use super::{NAMES, number, tree};
+use super::world::{NAMES, tree};
 use crate::path::{OsBytes, RelPath};
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::itemize::{ChangeKind, Line, parse};

@@ -3,7 +3,8 @@
 use super::service::{Control, Service};
 use crate::filter::Filter;
 use crate::journal::Journal;
-use crate::message::{FromWatcher, ToWatcher, WatcherStart, WatcherState};
+use crate::message::{FromWatcher, Ticket, ToWatcher, WatcherStart, WatcherState};
+use crate::reconcile_reason::ReconcileReason;
 use crate::sys::channel::{self, Channel, Received};
 use slog::Logger;
 use std::os::fd::OwnedFd;
@@ -14,6 +15,10 @@ pub struct Simulated {
     service: Service,
     side: Channel<ToWatcher, FromWatcher>,
     state: WatcherState,
+    /// The barriers that it has reached since the last turn, with their marks.
+    pub reached: Vec<(Ticket, i64)>,
+    /// It asks for a reconcile.
+    pub reconcile: Option<ReconcileReason>,
 }
 
 impl Simulated {
@@ -25,17 +30,40 @@ impl Simulated {
         let (channel, fds) = (Control::new(theirs), vec![queue, wake]);
         let mut service = Service::new(channel, None, start, fds, filter, journal, log).unwrap();
         service.enter();
-        Self { service, side: Channel::new(ours), state: WatcherState::Starting }
+        Self {
+            service,
+            side: Channel::new(ours),
+            state: WatcherState::Starting,
+            reached: Vec::new(),
+            reconcile: None,
+        }
     }
 
     /// One turn of the loop.
     pub fn turn(&mut self) {
         assert!(self.service.work().unwrap(), "the journal is damaged");
         while let Ok(Received::Message(message, _)) = self.side.receive() {
-            if let FromWatcher::State(state) = message {
-                self.state = state;
+            match message {
+                FromWatcher::State(state) => self.state = state,
+                FromWatcher::Reached { ticket, seq } => self.reached.push((ticket, seq)),
+                FromWatcher::NeedReconcile(why) => self.reconcile = Some(why),
+                FromWatcher::Damaged(why) => panic!("{why}"),
+                FromWatcher::Alive
+                | FromWatcher::Rests
+                | FromWatcher::Watches(_)
+                | FromWatcher::Open(_) => {}
             }
         }
+    }
+
+    /// A message of the supervisor.
+    pub fn tell(&mut self, message: &ToWatcher) {
+        self.side.send(message, vec![]).unwrap();
+    }
+
+    /// The kernel's queue overflows: what is in it is lost.
+    pub fn overflow(&mut self) {
+        self.service.lose_events().unwrap();
     }
 
     /// When the loop would turn by itself, at the latest.

@@ -1,0 +1,92 @@
+//! `syncsup wait` in the simulation: a barrier at the watcher, then the marks that the pusher settles. It must not return
+//! before what was there when it began is on the slave.
+
+use crate::message::{Ticket, ToPusher, ToWatcher};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// A wait that has not returned.
+struct Wait {
+    ticket: Ticket,
+    /// The step at which it began.
+    began: u64,
+    /// The last mark of the changes before it, once the watcher has read them.
+    seq: Option<i64>,
+}
+
+/// The waits, and what they wait for.
+#[derive(Default)]
+pub struct Waits {
+    open: Vec<Wait>,
+    last: Ticket,
+    /// What is on the master, by name.
+    known: BTreeMap<PathBuf, String>,
+    /// The step at which each name changed last.
+    changed: BTreeMap<PathBuf, u64>,
+}
+
+impl Waits {
+    /// Begins one. The watcher is to be told.
+    pub fn begin(&mut self, at: u64) {
+        self.last += 1;
+        self.open.push(Wait { ticket: self.last, began: at, seq: None });
+    }
+
+    /// The supervisor is dead, and its clients with it.
+    pub fn end(&mut self) {
+        self.open.clear();
+    }
+
+    /// What the watcher has to be told. It ignores what it knows.
+    pub fn barriers(&self) -> impl Iterator<Item = ToWatcher> {
+        let open = self.open.iter().filter(|wait| wait.seq.is_none());
+        open.map(|wait| ToWatcher::Barrier { ticket: wait.ticket, below: Vec::new() })
+    }
+
+    /// What a new pusher has to be told.
+    pub fn awaited(&self) -> impl Iterator<Item = ToPusher> {
+        let message = |wait: &Wait| Some((wait.ticket, wait.seq?));
+        let open = self.open.iter().filter_map(message);
+        open.map(|(ticket, seq)| ToPusher::Await { ticket, seq, below: Vec::new() })
+    }
+
+    /// The watcher has marked everything before this wait. Returns what the pusher is told.
+    pub fn reached(&mut self, ticket: Ticket, seq: i64) -> Option<ToPusher> {
+        let wait = self.open.iter_mut().find(|wait| wait.ticket == ticket && wait.seq.is_none())?;
+        wait.seq = Some(seq);
+        Some(ToPusher::Await { ticket, seq, below: Vec::new() })
+    }
+
+    /// The master is like this after this step.
+    pub fn look(&mut self, master: BTreeMap<PathBuf, String>, at: u64) {
+        let names: BTreeSet<&PathBuf> = self.known.keys().chain(master.keys()).collect();
+        for name in names {
+            if self.known.get(name) != master.get(name) {
+                self.changed.insert(name.clone(), at);
+            }
+        }
+        self.known = master;
+    }
+
+    /// A wait returns. Says what is not on the slave although it should be. Names for which `spared` is true may differ.
+    pub fn settled(
+        &mut self,
+        ticket: Ticket,
+        slave: &BTreeMap<PathBuf, String>,
+        spared: impl Fn(&Path) -> bool,
+    ) -> Vec<String> {
+        let Some(which) = self.open.iter().position(|wait| wait.ticket == ticket) else {
+            return Vec::new();
+        };
+        let began = self.open.swap_remove(which).began;
+        let names: BTreeSet<&PathBuf> = self.changed.keys().chain(slave.keys()).collect();
+        let old = |name: &Path| self.changed.get(name).is_none_or(|at| *at <= began);
+        let names = names.into_iter().filter(|name| old(name) && !spared(name));
+        let differ = names.filter(|name| self.known.get(*name) != slave.get(*name));
+        let (known, slave) = (&self.known, slave);
+        let shown = |name: &PathBuf| {
+            format!("{}: {:?}, there {:?}", name.display(), known.get(name), slave.get(name))
+        };
+        differ.map(shown).collect()
+    }
+}
