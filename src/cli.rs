@@ -7,7 +7,7 @@ use crate::commands;
 use crate::commands::invocation::{Command, Invocation, JournalAction, Wish, absolute};
 use crate::config::diagnostic::nearest;
 use crate::config::model::PLUGIN_KINDS;
-use crate::config::{http, module};
+use crate::config::{http, module, run_as};
 use crate::error::{Error, Exit, Result};
 use crate::instance::directories::Directories;
 use crate::sys::output::{self, complain};
@@ -22,9 +22,10 @@ const COMMANDS: [&str; 14] = [
     "journal", "undelete", "migrate", "demo",
 ];
 /// Every long option.
-const OPTIONS: [&str; 24] = [
+const OPTIONS: [&str; 25] = [
     "state-dir",
     "run-dir",
+    "user",
     "http",
     "max-lag",
     "no-sysctl",
@@ -136,6 +137,7 @@ struct Words {
     run: Option<PathBuf>,
     verbose: bool,
     no_sysctl: bool,
+    user: Option<String>,
     http: http::Given,
     help: bool,
     version: bool,
@@ -157,7 +159,7 @@ pub fn parse(args: &[OsString]) -> Result<Invocation> {
     };
     let files = std::mem::take(&mut words.files);
     let (verbose, sysctl) = (words.verbose, !words.no_sysctl);
-    let (module, http) = (words.module.take(), words.http);
+    let (module, http, user) = (words.module.take(), words.http, words.user.take());
     let command = if words.help {
         Command::Help
     } else if words.version {
@@ -169,6 +171,7 @@ pub fn parse(args: &[OsString]) -> Result<Invocation> {
         directories,
         verbose,
         sysctl,
+        user,
         http,
         files,
         module,
@@ -201,6 +204,7 @@ fn read(args: &[OsString]) -> Result<Words> {
             "run-dir" => words.run = Some(path()?),
             "o" => words.files.push(path()?),
             "v" | "verbose" => words.verbose = true,
+            "user" => words.user = Some(value_of("--user", &mut parser, run_as::name)?),
             "no-sysctl" => words.no_sysctl = true,
             "h" | "help" => words.help = true,
             "V" | "version" => words.version = true,

@@ -33,14 +33,17 @@ fn short_name(role: Role) -> OsString {
 }
 
 /// Gives up what the role does not need, as far as this is known before its first message. A supervisor starts plugin
-/// runners, whose commands may use sudo.
+/// runners, whose commands may use sudo, and watchers, which look into other processes.
 fn give_up(role: Role, log: &Logger) -> io::Result<()> {
     confine::no_core_files()?;
     match role {
-        Role::Watcher | Role::Sync | Role::Look => {
+        Role::Watcher => confine::give_up(Does::Works, Also::default(), log),
+        Role::Sync | Role::Look => {
+            confine::look_into_no_process()?;
             confine::give_up(Does::Works, Also::default(), log)
         }
-        Role::Supervisor | Role::Pusher | Role::Plugin | Role::Reporter => Ok(()),
+        Role::Pusher | Role::Plugin | Role::Reporter => confine::look_into_no_process(),
+        Role::Supervisor => Ok(()),
     }
 }
 

@@ -81,6 +81,11 @@ pub enum Doubt {
     Writable(u32),
 }
 
+/// The data of a name; of a link itself.
+pub fn facts(path: &Path) -> io::Result<Facts> {
+    Ok(Facts::of(&fs::symlink_metadata(path)?))
+}
+
 /// Why `user` does not trust a name. The group root and the user's own group count as the user: their members were
 /// chosen for that. In a directory like /tmp, whose sticky bit protects names from other users, a name that is itself
 /// trusted is safe.

@@ -83,6 +83,7 @@ Options of all commands:
                    than root $XDG_STATE_HOME/syncsup or ~/.local/state/syncsup)
   --run-dir DIR    sockets and pid files (default: /run/syncsup; for users other than root
                    $XDG_RUNTIME_DIR/syncsup or /tmp/syncsup-UID)
+  --user NAME      run, check: the user that an instance of root becomes, see syncsup.yaml(5)
   --no-sysctl      run: do not raise the kernel's inotify limits (root raises them by default)
   -v, --verbose    log every path and every rsync
   -h, --help       this text; in Chinese under a zh locale
@@ -170,6 +171,7 @@ run 的选项：
                    非 root 用户为 $XDG_STATE_HOME/syncsup 或 ~/.local/state/syncsup）
   --run-dir 目录   套接字和 pid 文件的目录（默认 /run/syncsup；
                    非 root 用户为 $XDG_RUNTIME_DIR/syncsup 或 /tmp/syncsup-UID）
+  --user 用户      用于 run、check：由 root 启动的实例所切换到的用户，见 syncsup.yaml(5)
   --no-sysctl      用于 run：不改动内核的 inotify 限制（否则 root 会将其调高）
   -v, --verbose    在日志中记录每个路径和每次 rsync
   -h, --help       显示本帮助；在 zh 语言环境下为中文

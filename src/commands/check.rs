@@ -2,12 +2,13 @@
 
 use super::invocation::Invocation;
 use super::{print, table};
-use crate::config::diagnostic::Severity;
+use crate::config::diagnostic::{Severity, has_errors};
 use crate::config::model::{Call, Config, LocalPath, Remote, plugin_titles};
 use crate::config::probe::{Machine, Probe};
 use crate::config::{self, check};
 use crate::error::{Error, Exit, Result};
 use crate::instance::directories::instance;
+use crate::instance::run_as;
 use crate::rsync::argv::{self, Form, Options};
 use crate::rsync::exit_status::{Judgement, Trouble, Verdict, login_failed, verdict};
 use crate::rsync::itemize;
@@ -15,6 +16,8 @@ use crate::rsync::{params, refused};
 use crate::rsync::{ssh, trash};
 use crate::shell::quoted_text;
 use crate::stat::Exited;
+use crate::sys::account::Purpose;
+use crate::sys::log;
 use crate::sys::output::complain;
 use crate::sys::own;
 use crate::sys::rsync::{Launch, Rsync};
@@ -31,15 +34,22 @@ const AT_ONCE: usize = 16;
 
 /// Exit status 0 if the configuration can be used, 2 if not. With `connect`, 1 if a remote cannot be reached.
 pub fn run(invocation: &Invocation, connect: bool) -> Result<Exit> {
-    let loaded = config::load(&invocation.files_or_default()?, &Machine);
+    let files = invocation.files_or_default()?;
+    let loaded = config::read_to_run(&files, invocation.user.as_deref(), &run_as::find);
+    if let Some(account) = run_as::to_become(&loaded.config) {
+        // Programs that belong to that user are run below, and what it cannot do is what counts.
+        run_as::assume(&account, Purpose::Command, &log::logger(false))?;
+    }
     let mut diagnostics = loaded.diagnostics.clone();
-    if !loaded.has_errors() {
+    diagnostics.extend(check::roots(&loaded.config, &Machine));
+    diagnostics.extend(run_as::beyond(&loaded.config));
+    if !has_errors(&diagnostics) {
         diagnostics.extend(check::machine(&loaded.config, &Machine));
     }
     for found in &diagnostics {
         complain(&found.to_string());
     }
-    if loaded.has_errors() {
+    if has_errors(&diagnostics) {
         let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
         let s = if errors == 1 { "" } else { "s" };
         return Err(Error::usage(format!(

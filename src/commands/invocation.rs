@@ -16,6 +16,8 @@ pub struct Invocation {
     pub directories: Directories,
     /// `-v`.
     pub verbose: bool,
+    /// `--user`.
+    pub user: Option<String>,
     /// False with `--no-sysctl`.
     pub sysctl: bool,
     /// `--http`, `--max-lag`.

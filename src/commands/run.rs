@@ -25,6 +25,7 @@ pub fn run(
         debug: invocation.verbose,
         module: invocation.module.clone(),
         sysctl: invocation.sysctl,
+        user: invocation.user.clone(),
         http: invocation.http,
     };
     let line = |text: &str| print(&format!("{text}\n"));

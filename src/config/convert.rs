@@ -36,6 +36,9 @@ pub fn to_yaml(config: &Config) -> Result<String> {
     if config.no_sysctl {
         insert(&mut top, "sysctl", false);
     }
+    if let Some(user) = &config.user {
+        insert(&mut top, "user", user.name.as_str());
+    }
     if let Some(server) = &config.http {
         insert(&mut top, "http", http(server)?);
     }

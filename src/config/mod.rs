@@ -20,6 +20,7 @@ mod notation;
 pub(crate) mod params;
 mod plugin_values;
 pub mod probe;
+pub mod run_as;
 pub mod sender;
 pub mod sersync_log;
 mod trusted;
@@ -37,7 +38,7 @@ mod yaml_verify;
 use crate::path::as_written;
 use crate::trust::{self, User};
 use diagnostic::{Diagnostic, Notes, Parsed};
-use probe::Probe;
+use model::Config;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
@@ -55,22 +56,54 @@ pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
     if xml { confxml::parse(bytes, file) } else { yaml::parse(bytes, file) }
 }
 
-/// Reads the files, and in directories every `*.xml`, `*.yaml`, `*.yml` (in any case) by name, into one configuration.
-/// Checks it, and examines its localpaths and password files ([`check::roots`]). Nothing may be started with it if it
-/// has errors.
-pub fn load(files: &[PathBuf], probe: &dyn Probe) -> Loaded {
-    let mut loaded = read(files);
-    loaded.diagnostics.extend(check::roots(&loaded.config, probe));
+/// Reads the files, and in directories every `*.xml`, `*.yaml`, `*.yml` (in any case) by name, into one configuration,
+/// and checks it. Of the files that it names, only the owners are looked at; [`check::roots`] examines the machine.
+/// Nothing may be started with it if it has errors.
+pub fn read(files: &[PathBuf]) -> Loaded {
+    let mut loaded = merged(files);
+    let user = User::current();
+    loaded.diagnostics.extend(named_by(&loaded.config, user));
     loaded
 }
 
-/// As [`load`], but it accesses no files except the given ones.
-pub fn read(files: &[PathBuf]) -> Loaded {
-    let mut loaded = Loaded::default();
-    let user = User::current();
-    let mut doubts = trusted::Doubts::new(|path| {
+/// As [`read`], for an instance: its `user` must exist, and this process must be able to become it. That user runs the
+/// programs and reads the files that the configuration names. `given` is the user of the command line; `find` returns a
+/// user by its name.
+pub fn read_to_run(
+    files: &[PathBuf],
+    given: Option<&str>,
+    find: &dyn Fn(&str) -> Option<User>,
+) -> Loaded {
+    let mut loaded = merged(files);
+    run_as::overlay(&mut loaded.config.user, given);
+    let current = User::current();
+    let user = match loaded.config.user.as_ref().map(|run_as| run_as::judge(run_as, find, current))
+    {
+        None => current,
+        Some(Ok(user)) => user,
+        Some(Err(error)) => {
+            loaded.diagnostics.push(error);
+            current
+        }
+    };
+    loaded.diagnostics.extend(named_by(&loaded.config, user));
+    loaded
+}
+
+fn doubts(user: User) -> trusted::Doubts<impl Fn(&Path) -> Option<(PathBuf, String)>> {
+    trusted::Doubts::new(move |path| {
         trust::doubted(path, user).ok()?.map(|d| (d.path.clone(), d.text(user)))
-    });
+    })
+}
+
+/// The files that the configuration names and that `user` should not trust.
+fn named_by(config: &Config, user: User) -> Vec<Diagnostic> {
+    doubts(user).named_by(config)
+}
+
+fn merged(files: &[PathBuf]) -> Loaded {
+    let mut loaded = Loaded::default();
+    let doubts = doubts(User::current());
     for file in expand(files, &mut loaded.diagnostics) {
         if let Some(why) = doubts.of(&file) {
             // It is not parsed either: its author would choose the text of the errors.
@@ -83,6 +116,8 @@ pub fn read(files: &[PathBuf]) -> Loaded {
                 let parsed = parse(&bytes, &file);
                 loaded.config.debug |= parsed.config.debug;
                 loaded.config.no_sysctl |= parsed.config.no_sysctl;
+                let second = run_as::merge(&mut loaded.config.user, parsed.config.user);
+                loaded.diagnostics.extend(second);
                 let second = http::merge(&mut loaded.config.http, parsed.config.http);
                 loaded.diagnostics.extend(second);
                 loaded.config.localpaths.extend(parsed.config.localpaths);
@@ -94,7 +129,6 @@ pub fn read(files: &[PathBuf]) -> Loaded {
         loaded.config.files.push(file);
     }
     loaded.diagnostics.extend(check::across(&mut loaded.config));
-    loaded.diagnostics.extend(doubts.named_by(&loaded.config));
     loaded
 }
 

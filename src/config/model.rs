@@ -21,6 +21,9 @@ pub struct Config {
     /// `sysctl: false`: the kernel's limits are not changed.
     #[serde(default)]
     pub no_sysctl: bool,
+    /// `user`: the user that an instance of root becomes.
+    #[serde(default)]
+    pub user: Option<RunAs>,
     /// `http`: the address of the reporter; without it no reporter runs.
     #[serde(default)]
     pub http: Option<HttpServer>,
@@ -29,6 +32,15 @@ pub struct Config {
     /// Every plugin section of a `confxml.xml`, started or not: `-m` selects from them.
     #[serde(default)]
     pub sections: Vec<Plugin>,
+}
+
+/// The user that an instance of root becomes, before it starts any child.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunAs {
+    /// The place of its declaration; line 0 of no file for `--user`.
+    pub place: Place,
+    /// Its name.
+    pub name: String,
 }
 
 /// The reporter: status page, metrics and health over HTTP.

@@ -7,7 +7,7 @@ use super::node::{Fields, Node, read};
 use super::notation::{self, PlaceThere};
 use super::yaml_rsync::Rsync;
 use super::yaml_settings::Settings;
-use super::{http, values, yaml_hint};
+use super::{http, run_as, values, yaml_hint};
 use crate::path::OsBytes;
 use std::path::Path;
 
@@ -69,7 +69,7 @@ pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
 }
 
 fn top_keys() -> Vec<&'static str> {
-    let mut known = vec!["localpaths", "plugins", "debug", "sysctl", "http", "host"];
+    let mut known = vec!["localpaths", "plugins", "debug", "sysctl", "user", "http", "host"];
     known.splice(1..1, SETTINGS);
     known
 }
@@ -83,6 +83,9 @@ fn top(root: &Node, config: &mut Config, notes: &mut Notes) {
     }
     if let Some(node) = fields.get("sysctl") {
         config.no_sysctl = !notes.take(node.line, "sysctl", node.boolean()).unwrap_or(true);
+    }
+    if let Some(node) = fields.get("user") {
+        config.user = run_as::read(node, notes);
     }
     if let Some(node) = fields.get("http") {
         config.http = http::read(node, notes);

@@ -1,18 +1,26 @@
 //! The directories of state, sockets and logs.
 
+use super::lock::LOCK_NAME;
 use super::names::instance_id;
+use super::note::NOTE;
 use crate::config::model::PLUGIN_KINDS;
-use crate::error::{Error, Result};
+use crate::error::{Error, Exit, Result};
+use crate::journal::FILE_NAME;
 use crate::path::{OsBytes, printable};
+use crate::sys::account::Account;
 use crate::sys::files::Root;
+use crate::sys::hand_over::{self, NotHandedOver, Owner};
 use crate::sys::output::complain;
 use crate::sys::umask;
 use crate::trust::{self, Doubt, Doubted, User};
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// The name of a daemon's log; logrotate appends to it.
+const LOG_NAME: &str = "syncsup.log";
 
 /// The two directories that contain every file of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +56,15 @@ impl Directories {
 
     /// The log of a daemon.
     pub fn log_file(&self) -> PathBuf {
-        self.state.join("syncsup.log")
+        self.state.join(LOG_NAME)
+    }
+
+    /// Creates both for `account`, while this process is root's. The state that an instance of root has left becomes
+    /// that user's.
+    pub fn hand_over(&self, account: &Account) -> Result<()> {
+        umask::make_private();
+        hand_over(&self.state, account)?;
+        hand_over(&self.run, account)
     }
 
     /// Creates both. A state directory on a network file system is refused, because SQLite is not reliable there (rule
@@ -72,6 +88,74 @@ impl Directories {
         }
         Ok(())
     }
+}
+
+/// The user root.
+const ROOT: User = User { uid: 0, gid: 0 };
+
+/// Creates a directory that `account` owns, while this process is root's. A directory that root owns is handed over
+/// with everything in it, if it contains only what syncsup creates.
+fn hand_over(dir: &Path, account: &Account) -> Result<()> {
+    let shown = printable(dir.as_os_str().as_bytes());
+    let what = || format!("cannot give the directory {shown} to user {}", account.name);
+    let refused = |why: &dyn std::fmt::Display| Error::system(what(), why);
+    let there = std::fs::metadata(dir).ok();
+    if there.as_ref().is_some_and(|seen| seen.uid() == account.uid) {
+        return Ok(());
+    }
+    match trust::doubted(dir, ROOT).map_err(|e| refused(&e))? {
+        None => {}
+        // Where others can write, that user creates it, or is refused.
+        Some(_) if there.is_none() => return Ok(()),
+        Some(doubted) => return Err(refused(&doubted.text(ROOT))),
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| refused(&e))?;
+    let owner = Owner { uid: account.uid, gid: account.gid };
+    let is_ours = |name: &OsStr, directory: bool| match directory {
+        true => is_localpaths(&dir.join(name)),
+        false => is_instances(name),
+    };
+    hand_over::hand_over(dir, owner, &is_ours).map_err(|why| match why {
+        NotHandedOver::InUse(lock) => {
+            let lock = printable(lock.as_os_str().as_bytes());
+            let text = format!(
+                "{}: an instance that root started uses it ({lock} is locked); stop that one first",
+                what()
+            );
+            Error::new(Exit::AlreadyRunning, text)
+        }
+        NotHandedOver::Foreign(file, why) => {
+            let file = printable(file.as_os_str().as_bytes());
+            refused(&format!(
+                "{file} in it: {why}; move that away, or run chown {} {file}",
+                account.name
+            ))
+        }
+        NotHandedOver::Refused(file, error) => {
+            refused(&format!("{}: {error}", printable(file.as_os_str().as_bytes())))
+        }
+    })
+}
+
+/// True for a directory with the state of a localpath, or an empty one.
+fn is_localpaths(dir: &Path) -> bool {
+    let names = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.file_name());
+    let mut names = names.peekable();
+    let known = |name: &OsString| {
+        name == LOCK_NAME || name == NOTE || name.as_bytes().starts_with(FILE_NAME.as_bytes())
+    };
+    names.peek().is_none() || names.any(|name| known(&name))
+}
+
+/// True for the names of files that an instance creates in the state or run directory.
+fn is_instances(name: &OsStr) -> bool {
+    let extension = Path::new(name).extension().unwrap_or_default();
+    let of_ssh = name.as_bytes().strip_prefix(b"ssh-");
+    let of_ssh =
+        of_ssh.is_some_and(|key| key.len() >= 16 && key[..16].iter().all(u8::is_ascii_hexdigit));
+    of_ssh
+        || name.as_bytes().starts_with(LOG_NAME.as_bytes())
+        || ["lock", "pid", "sock", GIVEN].iter().any(|known| extension == *known)
 }
 
 /// Creates a directory that only this user can access, and its parents. A directory that another user owns or can write
@@ -117,6 +201,12 @@ pub fn make(dir: &Path) -> Result<()> {
                 "syncsup: others could write the directory {shown} (mode {mode:04o}); its mode was changed to {now:04o}"
             ));
             Ok(())
+        }
+        Some(Doubted { itself: true, why: Doubt::Owner(_), path }) if user.uid == 0 => {
+            let why = Doubted { itself: true, why: Doubt::Owner(seen.uid()), path }.text(user);
+            Err(unfit(&format!(
+                "{why}; if an instance with `user` wrote it, name that user again, or go back to root with chown -R 0:0 {shown}"
+            )))
         }
         Some(doubted) => Err(unfit(&doubted.text(user))),
     }

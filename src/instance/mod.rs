@@ -11,4 +11,5 @@ pub(crate) mod names;
 pub(crate) mod note;
 pub(crate) mod owe;
 pub(crate) mod quarantine;
+pub(crate) mod run_as;
 pub(crate) mod state_dirs;

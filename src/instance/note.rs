@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The file in a state directory that describes it.
-const NOTE: &str = "localpath.json";
+pub const NOTE: &str = "localpath.json";
 /// A longer note was not written by syncsup.
 const NOTE_MOST_BYTES: u64 = 1 << 20;
 

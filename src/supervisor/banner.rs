@@ -69,6 +69,7 @@ mod tests {
             debug: false,
             module: None,
             sysctl: true,
+            user: None,
             http: Default::default(),
         };
         let wanted = [

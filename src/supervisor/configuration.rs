@@ -4,20 +4,23 @@ use super::InstanceOptions;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::model::Config;
 use crate::config::probe::Machine;
+use crate::config::run_as::changed;
 use crate::config::{self, Loaded, check, http, module};
 use crate::error::{Error, Result};
+use crate::instance::run_as;
 use std::collections::BTreeSet;
 
-/// Reads the configuration for a start: every localpath must exist. Also returns the warnings.
-pub fn load(options: &InstanceOptions) -> Result<(Config, Vec<Diagnostic>)> {
-    let mut loaded = read(options);
+/// Examines the machine for a start, as the user that the instance runs as: every localpath must exist. Also returns the
+/// warnings.
+pub fn examine(mut loaded: Loaded) -> Result<(Config, Vec<Diagnostic>)> {
     loaded.diagnostics.extend(check::roots(&loaded.config, &Machine));
+    loaded.diagnostics.extend(run_as::beyond(&loaded.config));
     sort_out(loaded)
 }
 
-/// The merged files, with `-m` only the parts that it needs, overridden by `--http`.
-fn read(options: &InstanceOptions) -> Loaded {
-    let mut loaded = config::read(&options.files);
+/// The merged files, with `-m` only the parts that it needs, overridden by `--http` and `--user`.
+pub fn read(options: &InstanceOptions) -> Loaded {
+    let mut loaded = config::read_to_run(&options.files, options.user.as_deref(), &run_as::find);
     if let Some(kind) = &options.module {
         loaded.diagnostics.extend(module::only(&mut loaded.config, kind));
     }
@@ -29,6 +32,10 @@ fn read(options: &InstanceOptions) -> Loaded {
 /// (rule 21).
 pub fn reload(options: &InstanceOptions, kept: &Config) -> Result<(Config, Vec<Diagnostic>)> {
     let mut loaded = read(options);
+    if let Some(error) = changed(kept.user.as_ref(), loaded.config.user.as_ref()) {
+        return Err(Error::usage(error.to_string()));
+    }
+    loaded.diagnostics.extend(run_as::beyond(&loaded.config));
     let known: BTreeSet<_> = kept.localpaths.iter().map(|l| &l.watch).collect();
     let mut new = loaded.config.clone();
     new.localpaths.retain(|l| !known.contains(&l.watch));

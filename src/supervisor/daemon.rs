@@ -1,9 +1,11 @@
 //! `-d`: the command starts the supervisor in a new session and waits until every localpath is watched.
 
 use super::InstanceOptions;
+use super::configuration;
 use super::notifications::Notification;
 use super::run::run;
 use crate::error::{Error, Exit, Result};
+use crate::instance::run_as;
 use crate::message::Role;
 use crate::sys::channel::{Channel, Received, pair_for};
 use crate::sys::output::complain;
@@ -12,9 +14,8 @@ use crate::sys::{log, process, session};
 use serde::{Deserialize, Serialize};
 use slog::crit;
 use std::ffi::{OsStr, OsString};
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 /// The messages of the new process to the command that started it.
@@ -38,14 +39,8 @@ pub fn start(
     words: &[OsString],
     print_line: &dyn Fn(&str),
 ) -> Result<u32> {
-    options.directories.prepare()?;
     let path = options.directories.log_file();
-    let log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|e| Error::system(format!("cannot open the log {}", path.display()), e))?;
+    let log = open_log(options)?;
     let (ours, theirs) =
         pair_for(Role::Supervisor).map_err(|e| Error::system("cannot create a channel", e))?;
     let pid = session::start_supervisor(words, theirs, log)
@@ -79,6 +74,30 @@ pub fn start(
         let interest = if channel.wants_write() { Interest::ReadWrite } else { Interest::Read };
         wait(&[(channel.as_fd(), interest)], None).map_err(|e| lost(&e))?;
         channel.flush().map_err(|e| lost(&e))?;
+    }
+}
+
+/// Opens the log. Where an instance of root becomes another user, that user has written in its directory: the file is
+/// opened with its rights.
+fn open_log(options: &InstanceOptions) -> Result<File> {
+    let loaded = configuration::read(options);
+    if loaded.config.user.is_some() && loaded.has_errors() {
+        // Its directories may be those of the user that it would become. The supervisor would say the same.
+        configuration::examine(loaded)?;
+        return Err(Error::usage("the configuration has errors"));
+    }
+    let account = run_as::to_become(&loaded.config);
+    let path = options.directories.log_file();
+    let refused = |e| Error::system(format!("cannot open the log {}", path.display()), e);
+    match account {
+        Some(account) => {
+            options.directories.hand_over(&account)?;
+            account.acting(|| log::open(&path)).map_err(refused)
+        }
+        None => {
+            options.directories.prepare()?;
+            log::open(&path).map_err(refused)
+        }
     }
 }
 

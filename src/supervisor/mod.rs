@@ -53,6 +53,8 @@ pub struct InstanceOptions {
     pub module: Option<String>,
     /// Raise the kernel's limits for inotify (not `--no-sysctl`).
     pub sysctl: bool,
+    /// `--user`.
+    pub user: Option<String>,
     /// `--http`, `--max-lag`.
     pub http: crate::config::http::Given,
 }

@@ -9,7 +9,9 @@ use crate::config::model::Config;
 use crate::config::probe::Machine;
 use crate::config::sender;
 use crate::error::{Error, Result};
+use crate::instance::run_as;
 use crate::message::ToPusher;
+use crate::sys::account::Purpose;
 use crate::sys::confine::no_core_files;
 use crate::sys::poll::wait;
 use crate::sys::session::{self, monotonic};
@@ -35,7 +37,17 @@ pub fn run(
     no_core_files().map_err(|e| Error::system("cannot limit core files", e))?;
     let mut signals = Signals::catch().map_err(|e| Error::system("cannot catch signals", e))?;
     let log = log::logger(options.debug);
-    let (config, warnings) = configuration::load(&options)?;
+    let loaded = configuration::read(&options);
+    let mut raised = None;
+    if !loaded.has_errors()
+        && let Some(account) = run_as::to_become(&loaded.config)
+    {
+        // What only root can do comes first. Nothing that belongs to that user has run or been obeyed until then.
+        options.directories.hand_over(&account)?;
+        raised = raise_limits(&options, &loaded.config, &log);
+        run_as::assume(&account, Purpose::Instance, &log)?;
+    }
+    let (config, warnings) = configuration::examine(loaded)?;
     for warning in warnings {
         warn!(log, "{}", warning.without_severity());
         notify(Notification::Warned(warning.to_string()));
@@ -50,7 +62,7 @@ pub fn run(
     options.directories.prepare()?;
     session::raise_file_limit();
     let mut files = RunFiles::take(&options)?;
-    let raised = raise_limits(&options, &config, &log);
+    let raised = raised.or_else(|| raise_limits(&options, &config, &log));
     let mut supervisor = match Supervisor::new(options, config, log) {
         Ok(supervisor) => supervisor,
         Err(error) => {

@@ -10,6 +10,7 @@ pub fn config(localpaths: Vec<LocalPath>) -> Config {
         files: vec!["/etc/test.yaml".into()],
         debug: false,
         no_sysctl: false,
+        user: None,
         http: None,
         localpaths,
         sections: vec![],

@@ -194,6 +194,25 @@ fn deny(calls: &[i64]) -> Result<(), String> {
     apply_filter(&program).map_err(|e| e.to_string())
 }
 
+/// Lets neither this process nor a program that it starts trace another process, or gain privileges by a set-user-ID
+/// program. A process that may look into others may do no more than look.
+pub(super) fn trace_nothing(log: &Logger) -> io::Result<()> {
+    set_no_new_privs(true)?;
+    if let Err(why) = deny(DENIED) {
+        debug!(log, "no system call is refused to this process"; "why" => why);
+    }
+    Ok(())
+}
+
+/// For a process that does not look into others, and that may start programs of the user: keeps the capabilities that
+/// an instance has, which is not root's, without the one for that.
+pub fn look_into_no_process() -> io::Result<()> {
+    if nix::unistd::Uid::effective().is_root() {
+        return Ok(());
+    }
+    keep_capabilities(CapabilitySet::all().difference(CapabilitySet::SYS_PTRACE))
+}
+
 /// Keeps no capabilities but these, of those that this thread has.
 pub(super) fn keep_capabilities(kept: CapabilitySet) -> io::Result<()> {
     let mut sets = capabilities(None)?;
@@ -205,6 +224,12 @@ pub(super) fn keep_capabilities(kept: CapabilitySet) -> io::Result<()> {
 
 /// The same, also for what this process ever starts.
 fn bound_capabilities(kept: CapabilitySet) -> io::Result<()> {
+    bound(kept)?;
+    keep_capabilities(kept)
+}
+
+/// Lets no program that this process ever starts gain other capabilities than these.
+pub(super) fn bound(kept: CapabilitySet) -> io::Result<()> {
     // Without CAP_SETPCAP the bounding set stays. Without new privileges it grants nothing.
     for capability in CapabilitySet::all().difference(kept).iter() {
         match remove_capability_from_bounding_set(capability) {
@@ -212,7 +237,7 @@ fn bound_capabilities(kept: CapabilitySet) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    keep_capabilities(kept)
+    Ok(())
 }
 
 #[cfg(test)]

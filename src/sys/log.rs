@@ -2,14 +2,22 @@
 
 use crate::path::as_written;
 use slog::{Drain, Level, Logger, o};
+use std::fs::{File, OpenOptions};
 use std::io::IsTerminal;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
 /// Clears the line at the cursor and everything below: progress bars that another process of the instance draws. They
 /// are redrawn below the line.
 pub const CLEAR: &str = "\r\x1b[J";
+
+/// Opens the log of a daemon, which only its user can read.
+pub fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
 
 /// A logger to stderr. Debug level logs each path and command line.
 pub fn logger(debug: bool) -> Logger {

@@ -1,5 +1,6 @@
 //! The system: the only module that uses nix, rustix, signal-hook and inotify.
 
+pub mod account;
 pub mod begin;
 pub mod channel;
 pub mod clock;
@@ -9,6 +10,7 @@ pub mod domain;
 pub mod executable;
 pub mod family;
 pub mod files;
+pub mod hand_over;
 pub mod inotify;
 pub mod lock;
 pub mod log;

@@ -1,5 +1,6 @@
 //! Starts and stops processes: roles, which are this program again.
 
+use super::account;
 use super::channel::pair_for;
 use super::umask::as_given;
 use crate::message::Role;
@@ -110,6 +111,7 @@ pub fn start_role(role: Role, title: &OsStr, channel: OwnedFd) -> io::Result<Gro
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
         command.env_remove(name);
     }
+    command.envs(account::environment().iter().cloned());
     command.stdin(channel).stdout(Stdio::null()).env(MARK, role.word());
     let child = as_given(|| command.spawn())?;
     started().insert(child.id());

@@ -1,5 +1,6 @@
 //! A running rsync, or one that waits for its list: its input, its output, its progress, and its end.
 
+use super::account;
 use super::confine::{Also, Does, keep_capabilities};
 use super::domain::{Reach, stay_within};
 use super::process::exited;
@@ -126,7 +127,8 @@ impl Launch<'_> {
         })?;
         let stderr = bounded_memory_file("stderr", STDERR_MOST)?;
         let mut command = Command::new(program);
-        command.args(words).current_dir(self.directory).envs(self.envs.iter().copied());
+        command.args(words).current_dir(self.directory);
+        command.envs(account::environment().iter().cloned()).envs(self.envs.iter().copied());
         for name in self.unset {
             command.env_remove(name);
         }

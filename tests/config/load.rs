@@ -11,8 +11,15 @@ use syncsup::config::diagnostic::Severity;
 use syncsup::config::here::{self, Daemon};
 use syncsup::config::model::Config;
 use syncsup::config::probe::{Machine, PasswordFile, Probe, Watch};
-use syncsup::config::{Loaded, load, parse, read, sender};
+use syncsup::config::{Loaded, parse, read, sender};
 use syncsup::filter::Filter;
+
+/// The files, and what they say of this machine, as at a start.
+fn load(files: &[PathBuf], probe: &dyn Probe) -> Loaded {
+    let mut loaded = read(files);
+    loaded.diagnostics.extend(check::roots(&loaded.config, probe));
+    loaded
+}
 
 struct Files {
     dir: tempfile::TempDir,

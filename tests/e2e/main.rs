@@ -51,6 +51,7 @@ mod renames;
 mod reporter;
 mod root;
 mod rules;
+mod run_as;
 mod schedule;
 mod sersync;
 mod slow;

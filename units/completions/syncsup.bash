@@ -17,11 +17,11 @@ _syncsup() {
     [[ $line != *[[:space:]] ]] || words+=("")
     cur=${words[-1]-}
     commands="run check convert status stop reload sync release wait verify journal undelete migrate demo"
-    globals="-o --state-dir --run-dir --no-sysctl -v --verbose -h --help -V --version"
+    globals="-o --state-dir --run-dir --user --no-sysctl -v --verbose -h --help -V --version"
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         word=${words[i]}
         case $word in
-        -o | -n | -m | -[dr]*[onm] | --state-dir | --run-dir | --http | --max-lag | --quorum | --remote | --plugin | --timeout | --at)
+        -o | -n | -m | -[dr]*[onm] | --state-dir | --run-dir | --user | --http | --max-lag | --quorum | --remote | --plugin | --timeout | --at)
             # The value of an option is not a command.
             ((i + 1 == ${#words[@]} - 1)) && prev=$word
             ((i++))
@@ -36,6 +36,7 @@ _syncsup() {
     # Nothing here: readline itself completes file names.
     -o | -[dr]*o | --state-dir | --run-dir) return ;;
     -m | -[dr]*m) options="command socket http refreshCDN" ;;
+    --user) options=$(compgen -u) ;;
     --http) options="127.0.0.1:8008" ;;
     --max-lag) options="30s 60s 5m" ;;
     --timeout) options="10s 60s 5m" ;;

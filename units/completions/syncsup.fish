@@ -27,6 +27,7 @@ for name in syncsup sersync
     complete -c $name -s o -r -F -d 'configuration file, or a directory of them'
     complete -c $name -l state-dir -r -F -d 'journals and log of the daemon'
     complete -c $name -l run-dir -r -F -d 'sockets and pid files'
+    complete -c $name -l user -x -a '(__fish_complete_users)' -d 'the user that an instance of root becomes'
     complete -c $name -l no-sysctl -d 'do not raise the inotify limits of the kernel'
     complete -c $name -s v -l verbose -d 'log every path and every rsync'
     complete -c $name -s h -l help -d help

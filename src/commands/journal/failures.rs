@@ -11,9 +11,10 @@ use crate::config::model::{Remote, plugin_titles};
 use crate::error::{Error, Exit, Result};
 use crate::instance::failures::OfflineJournal;
 use crate::instance::localpaths::{self, ConfiguredLocalPath};
+use crate::instance::run_as;
 use crate::message::{Answer, Failure, Request, Whose};
 use crate::path::{OsBytes, RelPath, printable};
-use crate::sys::clock;
+use crate::sys::{clock, log};
 use serde::Serialize;
 
 /// The owner of a journal: a running instance, or none.
@@ -144,6 +145,7 @@ fn known(all: &[LocalPathFailures], which: &Which) -> Result<()> {
 }
 
 fn kept_by_nobody(invocation: &Invocation) -> Result<Vec<LocalPathFailures>> {
+    run_as::assume_owner(&invocation.directories, &log::logger(false))?;
     let loaded = config::read(&invocation.files_or_default()?);
     if loaded.has_errors() {
         let lines: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();

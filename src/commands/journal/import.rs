@@ -8,11 +8,12 @@ use crate::config::model::{Config, Remote, Target};
 use crate::config::sersync_log::{self, Lost};
 use crate::error::{Error, Exit, Result};
 use crate::instance::owe::owe_offline;
+use crate::instance::run_as;
 use crate::message::Request;
 use crate::path::{OsBytes, RelPath, printable};
 use crate::script::FAIL_LOG_HEAD;
 use crate::sys::output::complain;
-use crate::sys::own;
+use crate::sys::{log, own};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -28,6 +29,7 @@ const EACH_BYTES: usize = 16;
 /// others are imported.
 pub fn run(invocation: &Invocation, file: &Path) -> Result<Exit> {
     let shown = printable(file.as_os_str().as_bytes());
+    run_as::assume_owner(&invocation.directories, &log::logger(false))?;
     let text = own::read(file, MOST_BYTES).map_err(|e| Error::usage(format!("{shown}: {e}")))?;
     if text.starts_with(FAIL_LOG_HEAD.as_bytes()) {
         let why = "written by syncsup itself: its entries are in the journal already";

@@ -4,14 +4,16 @@ use crate::commands::invocation::Invocation;
 use crate::commands::{print, table};
 use crate::error::{Error, Exit, Result};
 use crate::figures;
+use crate::instance::run_as;
 use crate::instance::state_dirs::{self, Standing, StateDir};
 use crate::path::printable;
-use crate::sys::clock;
+use crate::sys::{clock, log};
 
 /// Lists the journals, or removes those of `names`, or all with `yes`. A journal that is in use or configured is never
 /// removed.
 pub fn run(invocation: &Invocation, names: &[String], yes: bool) -> Result<Exit> {
     let state = &invocation.directories.state;
+    run_as::assume_owner(&invocation.directories, &log::logger(false))?;
     // The default configuration files count too, if they exist.
     let files = match invocation.files.is_empty() {
         true => invocation.files_or_default().unwrap_or_default(),

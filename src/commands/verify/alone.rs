@@ -10,6 +10,7 @@ use crate::config;
 use crate::config::model::{LocalPath, Remote};
 use crate::error::{Error, Exit, Result};
 use crate::filter::{Filter, own_files};
+use crate::instance::run_as;
 use crate::message::{Difference, VerifyEnd};
 use crate::path::RelPath;
 use crate::rsync::argv::{self, Form, Options};
@@ -25,15 +26,16 @@ use crate::rsync_run::dry_run::{Compared, DryRun};
 use crate::rsync_run::patience::Patience;
 use crate::rsync_run::run::Finished;
 use crate::stat::Kind;
-use crate::sys::clock;
 use crate::sys::files::Root;
 use crate::sys::rsync::Launch;
+use crate::sys::{clock, log};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use tempfile::NamedTempFile;
 
 /// Exit status 0 if everything is identical.
 pub fn run(invocation: &Invocation, verify: &Verify) -> Result<Exit> {
+    run_as::assume_owner(&invocation.directories, &log::logger(false))?;
     let loaded = config::read(&invocation.files_or_default()?);
     if loaded.has_errors() {
         let lines: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();

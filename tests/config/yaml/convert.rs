@@ -131,6 +131,7 @@ fn unusual_configurations_convert() {
         files: vec![],
         debug: true,
         no_sysctl: true,
+        user: Some(RunAs { place: Place::default(), name: "www".into() }),
         http: Some(HttpServer {
             place: Place::default(),
             listen: ([0, 0, 0, 0], 8008).into(),

@@ -1,0 +1,156 @@
+//! The user that an instance runs as: what it is given at the start, and what it cannot do.
+
+use super::directories::Directories;
+use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::model::{Config, Place};
+use crate::config::run_as::error;
+use crate::error::{Error, Result};
+use crate::rsync::params;
+use crate::sys::account::{Account, Purpose, refuses_files};
+use crate::sys::{session, sysctl};
+use crate::trust::{Facts, User, facts};
+use slog::{Logger, warn};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Ports below this one are root's where the kernel does not say it.
+const ROOTS_PORTS: u64 = 1024;
+const STICKY: u32 = 0o1000;
+
+/// The numbers of a user; `None` if no user has this name.
+pub fn find(name: &str) -> Option<User> {
+    let account = Account::named(name).ok().flatten()?;
+    Some(User { uid: account.uid, gid: account.gid })
+}
+
+/// The user that this process has to become; `None` if it has the right one already.
+pub fn to_become(config: &Config) -> Option<Account> {
+    let run_as = config.user.as_ref().filter(|_| session::user() == 0)?;
+    Account::named(&run_as.name).ok().flatten().filter(|account| account.uid != 0)
+}
+
+/// Becomes this user, for ever.
+pub fn assume(account: &Account, purpose: Purpose, log: &Logger) -> Result<()> {
+    let name = &account.name;
+    let missing = account.assume(purpose, log).map_err(|e| {
+        let why = format!(
+            "{e}; where a sandbox or a container refuses this to root, start syncsup as {name}: by User={name} in a systemd unit, or the user of the container"
+        );
+        Error::system(format!("cannot become user {name}"), why)
+    })?;
+    for capability in missing {
+        warn!(log, "root has no CAP_{capability} here, so user {name} does without it");
+    }
+    Ok(())
+}
+
+/// A command that uses the files of a stopped instance is run by root as their owner, so that it neither obeys what
+/// another user wrote nor leaves files that the instance cannot use.
+pub fn assume_owner(directories: &Directories, log: &Logger) -> Result<()> {
+    let Ok(state) = std::fs::metadata(&directories.state) else { return Ok(()) };
+    if session::user() != 0 || state.uid() == 0 {
+        return Ok(());
+    }
+    match Account::numbered(state.uid()) {
+        Ok(Some(account)) => assume(&account, Purpose::Command, log),
+        // The directory is refused where it is used.
+        Ok(None) | Err(_) => Ok(()),
+    }
+}
+
+/// What the user of this process cannot do of a configuration that names it.
+pub fn beyond(config: &Config) -> Vec<Diagnostic> {
+    let Some(run_as) = config.user.as_ref().filter(|_| session::user() != 0) else {
+        return Vec::new();
+    };
+    let (name, user) = (&run_as.name, User::current());
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    for localpath in &config.localpaths {
+        if let Some(log) = &localpath.fail_log
+            && seen.insert(&log.path)
+            && let Some(why) = unwritable(log.path.as_path(), name, user)
+        {
+            let text = format!("fail log {} cannot be written: {why}", log.path);
+            found.push(error(&localpath.place, text));
+        }
+        for remote in &localpath.remotes {
+            if params::has(&remote.peer.params, "open-noatime") {
+                let text = format!(
+                    "remote {}: with --open-noatime, rsync as user {name} can open only files of that user; remove it",
+                    remote.name()
+                );
+                found.push(warning(&remote.place, text));
+            }
+        }
+    }
+    let least = sysctl::read("net.ipv4.ip_unprivileged_port_start").unwrap_or(ROOTS_PORTS);
+    if let Some(http) = config.http.as_ref().filter(|http| u64::from(http.listen.port()) < least) {
+        let text = format!(
+            "http listen={}: user {name} can listen on port {least} and above only; choose such a port",
+            http.listen
+        );
+        found.push(error(&http.place, text));
+    }
+    found
+}
+
+fn warning(place: &Place, text: String) -> Diagnostic {
+    Diagnostic { severity: Severity::Warning, ..error(place, text) }
+}
+
+/// Why the user of this process cannot replace a file.
+fn unwritable(file: &Path, name: &str, user: User) -> Option<String> {
+    let dir = file.parent()?;
+    match refuses_files(dir) {
+        Ok(()) => {}
+        // Reported with what to do, for every user.
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return None;
+        }
+        Err(e) => {
+            return Some(format!(
+                "user {name} may not create files in {} ({e}); choose a directory that belongs to {name}, such as one made with install -d -o {name} -m 700 /var/log/syncsup",
+                dir.display()
+            ));
+        }
+    }
+    let (file_facts, dir_facts) = (facts(file).ok()?, facts(dir).ok()?);
+    let owner = protected_from(file_facts, dir_facts, user)?;
+    Some(format!(
+        "it belongs to user {owner}, and {} lets only its owner replace it; run chown {name} {}",
+        dir.display(),
+        file.display()
+    ))
+}
+
+/// The owner of a file that `user` cannot replace, although it can create files in the directory.
+fn protected_from(file: Facts, dir: Facts, user: User) -> Option<u32> {
+    let own = file.uid == user.uid || dir.uid == user.uid;
+    (dir.mode & STICKY != 0 && !own).then_some(file.uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::Kind;
+
+    #[test]
+    fn a_sticky_directory_protects_files_of_others() {
+        let of = |uid, mode, kind| Facts { uid, gid: 0, mode, kind };
+        let user = User { uid: 33, gid: 33 };
+        let file = |uid| of(uid, 0o600, Kind::File);
+        let dir = |uid, mode| of(uid, mode, Kind::Directory);
+        for (file, dir, expected) in [
+            (file(0), dir(0, 0o1777), Some(0)),
+            (file(7), dir(0, 0o1777), Some(7)),
+            (file(33), dir(0, 0o1777), None),
+            (file(0), dir(33, 0o1777), None),
+            (file(0), dir(0, 0o777), None),
+        ] {
+            assert_eq!(protected_from(file, dir, user), expected, "{file:?} {dir:?}");
+        }
+    }
+}
