@@ -41,7 +41,9 @@ PLAIN = $(MANUALS) \
 	units/completions/syncsup.fish:$(FISHDIR)/syncsup.fish \
 	units/sysctl.conf:$(PREFIX)/lib/sysctl.d/60-syncsup.conf \
 	units/tmpfiles.conf:$(PREFIX)/lib/tmpfiles.d/syncsup.conf \
+	units/sysusers.conf:$(PREFIX)/lib/sysusers.d/syncsup.conf \
 	units/plugins.conf:$(DOCDIR)/plugins.conf \
+	units/unprivileged.conf:$(DOCDIR)/unprivileged.conf \
 	README.md:$(DOCDIR)/README.md \
 	README.zh-CN.md:$(DOCDIR)/README.zh-CN.md \
 	CHANGELOG.md:$(DOCDIR)/CHANGELOG.md \

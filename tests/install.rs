@@ -33,10 +33,15 @@ fn settings(unit: &str) -> Vec<&str> {
 #[test]
 fn units_pass_systemd_verification_and_expose_little() {
     let dir = tempfile::tempdir().unwrap();
-    for (name, file) in
-        [("syncsup.service", "syncsup.service"), ("syncsup@.service", "syncsup@www.service")]
-    {
-        let unit = read(&format!("units/{name}"));
+    // A setting of a drop-in replaces or adds to that of the unit, as one further below does.
+    let unprivileged = read("units/unprivileged.conf");
+    for (name, file, more, tenths) in [
+        ("syncsup.service", "syncsup.service", "", 30),
+        ("syncsup@.service", "syncsup@www.service", "", 30),
+        ("syncsup.service", "syncsup.service", unprivileged.as_str(), 25),
+        ("syncsup@.service", "syncsup@www.service", unprivileged.as_str(), 25),
+    ] {
+        let unit = format!("{}\n{more}", read(&format!("units/{name}")));
         // It is verified that the program is there.
         let unit = unit.replace("/usr/local/bin/syncsup", env!("CARGO_BIN_EXE_syncsup"));
         let path = dir.path().join(file);
@@ -45,14 +50,15 @@ fn units_pass_systemd_verification_and_expose_little() {
         let Some(out) = tool("systemd-analyze", &["verify", "--man=no", path]) else { return };
         assert!(out.status.success() && text(&out).is_empty(), "{}", text(&out));
         // The threshold is in tenths.
-        let args = ["security", "--no-pager", "--offline=true", "--threshold=30", path];
+        let threshold = format!("--threshold={tenths}");
+        let args = ["security", "--no-pager", "--offline=true", &threshold, path];
         let Some(out) = tool("systemd-analyze", &args) else { return };
         let shown = text(&out);
         if shown.contains("unrecognized option") {
             eprintln!("SKIPPED: this systemd-analyze cannot judge a unit offline");
             return;
         }
-        assert!(out.status.success(), "an exposure above 3.0:\n{shown}");
+        assert!(out.status.success(), "an exposure above {tenths} tenths:\n{shown}");
     }
 }
 
@@ -68,7 +74,8 @@ fn the_instance_unit_has_every_setting_of_the_service() {
 /// Anything the service cannot see looks deleted, and would be deleted on the slaves.
 #[test]
 fn no_setting_of_the_service_hides_a_directory() {
-    for unit in ["units/syncsup.service", "units/syncsup@.service", "units/plugins.conf"] {
+    let drop_ins = ["units/plugins.conf", "units/unprivileged.conf"];
+    for unit in ["units/syncsup.service", "units/syncsup@.service"].into_iter().chain(drop_ins) {
         let unit = read(unit);
         for line in settings(&unit) {
             let (key, value) = line.split_once('=').unwrap_or((line, ""));
@@ -106,6 +113,17 @@ fn other_programs_accept_their_shipped_files() {
     if let Some(out) = tool("systemd-tmpfiles", &args) {
         assert!(out.status.success(), "{out:?}");
         assert!(root.path().join("run/syncsup").is_dir());
+    }
+    let conf = at("units/sysusers.conf");
+    fs::create_dir_all(root.path().join("etc")).unwrap();
+    let args = ["--root", root.path().to_str().unwrap(), conf.to_str().unwrap()];
+    if let Some(out) = tool("systemd-sysusers", &args) {
+        assert!(out.status.success(), "{out:?}");
+        let users = fs::read_to_string(root.path().join("etc/passwd")).unwrap();
+        assert!(
+            users.lines().any(|l| l.starts_with("syncsup:") && l.ends_with("/nologin")),
+            "{users}"
+        );
     }
     // logrotate wants its files closed to others.
     let rotate = root.path().join("rotate");

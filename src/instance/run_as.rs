@@ -6,7 +6,7 @@ use crate::config::model::{Config, Place};
 use crate::config::run_as::error;
 use crate::error::{Error, Result};
 use crate::rsync::params;
-use crate::sys::account::{Account, Purpose, refuses_files};
+use crate::sys::account::{Account, Purpose, can_create_in};
 use crate::sys::{session, sysctl};
 use crate::trust::{Facts, User, facts};
 use slog::{Logger, warn};
@@ -60,30 +60,41 @@ pub fn assume_owner(directories: &Directories, log: &Logger) -> Result<()> {
     }
 }
 
-/// What the user of this process cannot do of a configuration that names it.
+/// What the user of this process, which is not root, cannot do of a configuration. It is an error if the configuration
+/// names that user.
 pub fn beyond(config: &Config) -> Vec<Diagnostic> {
-    let Some(run_as) = config.user.as_ref().filter(|_| session::user() != 0) else {
+    let user = User::current();
+    if user.uid == 0 {
         return Vec::new();
-    };
-    let (name, user) = (&run_as.name, User::current());
+    }
     let mut found = Vec::new();
+    let name = config.user.as_ref().map(|run_as| run_as.name.clone());
+    let shown = name.clone().unwrap_or_else(|| user.uid.to_string());
+    let severity = if name.is_some() { Severity::Error } else { Severity::Warning };
     let mut seen = BTreeSet::new();
     for localpath in &config.localpaths {
         if let Some(log) = &localpath.fail_log
             && seen.insert(&log.path)
-            && let Some(why) = unwritable(log.path.as_path(), name, user)
+            && let Some(why) = unwritable(log.path.as_path(), &shown, user)
         {
             let text = format!("fail log {} cannot be written: {why}", log.path);
-            found.push(error(&localpath.place, text));
+            found.push(Diagnostic { severity, ..error(&localpath.place, text) });
         }
-        for remote in &localpath.remotes {
-            if params::has(&remote.peer.params, "open-noatime") {
-                let text = format!(
-                    "remote {}: with --open-noatime, rsync as user {name} can open only files of that user; remove it",
-                    remote.name()
-                );
-                found.push(warning(&remote.place, text));
-            }
+    }
+    found.extend(name.into_iter().flat_map(|name| beyond_named(config, &name)));
+    found
+}
+
+/// What an instance of root could do.
+fn beyond_named(config: &Config, name: &str) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for remote in config.localpaths.iter().flat_map(|localpath| &localpath.remotes) {
+        if params::has(&remote.peer.params, "open-noatime") {
+            let text = format!(
+                "remote {}: with --open-noatime, rsync as user {name} can open only files of that user; remove it",
+                remote.name()
+            );
+            found.push(warning(&remote.place, text));
         }
     }
     let least = sysctl::read("net.ipv4.ip_unprivileged_port_start").unwrap_or(ROOTS_PORTS);
@@ -104,7 +115,7 @@ fn warning(place: &Place, text: String) -> Diagnostic {
 /// Why the user of this process cannot replace a file.
 fn unwritable(file: &Path, name: &str, user: User) -> Option<String> {
     let dir = file.parent()?;
-    match refuses_files(dir) {
+    match can_create_in(dir) {
         Ok(()) => {}
         // Reported with what to do, for every user.
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {

@@ -120,8 +120,8 @@ impl Account {
     }
 }
 
-/// Why this process cannot create files in a directory.
-pub fn refuses_files(directory: &Path) -> io::Result<()> {
+/// Checks that this process can create files in a directory; the error says why not.
+pub fn can_create_in(directory: &Path) -> io::Result<()> {
     let access = Access::WRITE_OK | Access::EXEC_OK;
     Ok(accessat(CWD, directory, access, AtFlags::EACCESS)?)
 }

@@ -254,6 +254,102 @@ fn reload_and_kills(s: &Service) {
     s.comes("tmp", "while it stood still", "x");
 }
 
+/// A value of /proc/PID/status of a process of the machine.
+fn status(m: &Machine, pid: &str, key: &str) -> String {
+    m.does(&format!("sed -n 's/^{key}:[[:space:]]*//p' /proc/{pid}/status"))
+}
+
+#[test]
+fn the_service_of_root_becomes_one_of_a_user() {
+    let Some(s) = Service::install() else { return };
+    let m = &s.machine;
+    if !m.runs("systemd-sysusers && id -u syncsup").status.success() {
+        return eprintln!("SKIPPED: there is no systemd-sysusers");
+    }
+    let script = "/usr/local/bin/told";
+    m.does("mkdir -p /home/www/site /srv/volume && mount -t tmpfs tmpfs /srv/volume");
+    m.does("echo mine >/home/www/site/own && chmod 600 /home/www/site/own");
+    m.does("chown -R 65534 /home/www && chmod 700 /home/www /home/www/site && echo one >/srv/volume/one");
+    let config = |fail_log: &str| {
+        let plugin = format!("plugins: [{{command: {{prefix: {script}}}}}]");
+        let mut config =
+            format!("sysctl: false\nfail_log: {{path: {fail_log}}}\n{plugin}\nlocalpaths:\n");
+        config += &localpath(&s.at("tmp"), &s.module("tmp"));
+        config += &localpath(Path::new("/home/www/site"), &s.module("home"));
+        config += &localpath(Path::new("/srv/volume"), &s.module("volume"));
+        config
+    };
+    m.writes(
+        script,
+        "#!/bin/sh\n{ echo \"$*\"; touch /etc/forbidden /var/forbidden /home/www/site/forbidden; } >>/tmp/told 2>&1\n",
+    );
+    m.does(&format!("chmod 755 {script}"));
+    m.writes("/etc/syncsup/conf.d/all.yaml", &config("/var/log/fail.sh"));
+    s.systemctl("start syncsup");
+    s.comes("home", "own", "mine\n");
+    m.does("syncsup wait --timeout 50s");
+    s.systemctl("stop syncsup");
+    assert_eq!(m.does("stat -c %U /var/lib/syncsup/*/journal.db | sort -u"), "root");
+    m.does("rm -f /tmp/told /var/forbidden");
+
+    m.does(
+        "install -D -m 644 /usr/share/doc/syncsup/unprivileged.conf \
+         /etc/systemd/system/syncsup.service.d/unprivileged.conf && systemctl daemon-reload",
+    );
+    m.does("chmod 600 /etc/syncsup/conf.d/all.yaml");
+    s.systemctl("start syncsup");
+    let unwritable = "fail log /var/log/fail.sh cannot be written";
+    wait_for("a warning", DEADLINE, || s.log().contains(unwritable));
+    m.writes("/etc/syncsup/conf.d/all.yaml", &config("/var/log/syncsup/fail.sh"));
+    s.systemctl("reload syncsup");
+    assert_eq!(s.log().matches(unwritable).count(), 1, "{}", s.log());
+    // The state of root is its own now, and nothing is copied again.
+    assert_eq!(m.does("stat -c %U /var/lib/syncsup/* /run/syncsup/* | sort -u"), "syncsup");
+    let id = m.does("id -u syncsup");
+    let all = m.does("ps -e -o uid=,args= | grep -E '^ *[0-9]+ (syncsup: |/usr/bin/syncsup )'");
+    assert!(all.lines().count() >= 7, "supervisor, watchers, pushers: {all}");
+    assert!(all.lines().all(|line| line.trim().starts_with(&format!("{id} "))), "{all}");
+    let main = s.show("MainPID");
+    for set in ["CapBnd", "CapPrm", "CapAmb"] {
+        assert_eq!(status(m, &main, set), format!("{:016x}", 1 << 2 | 1 << 19), "{set}");
+    }
+    m.does("echo changed >/home/www/site/own && echo two >/srv/volume/two");
+    write(&s.at("tmp/d/f"), "in /tmp");
+    s.comes("home", "own", "changed\n");
+    s.comes("volume", "two", "two\n");
+    s.comes("tmp", "d/f", "in /tmp");
+    assert_eq!(s.log().matches("why: a new remote").count(), 3, "{}", s.log());
+    wait_for("a command that can write nothing", DEADLINE, || {
+        let told = m.runs("cat /tmp/told");
+        let told = String::from_utf8_lossy(&told.stdout).into_owned();
+        let calls = told.lines().filter(|line| !line.starts_with("touch:")).count();
+        calls > 0 && told.lines().filter(|line| line.starts_with("touch:")).count() == 3 * calls
+    });
+    m.does("! test -e /etc/forbidden && ! test -e /var/forbidden && ! test -e /home/www/site/forbidden");
+    wait_for("the fail log with the refused calls", DEADLINE, || {
+        m.runs("test -s /var/log/syncsup/fail.sh").status.success()
+    });
+    // Root's commands find it.
+    assert_ne!(m.runs("syncsup status").status.code(), Some(3));
+    m.does("syncsup sync");
+    reload_and_kills(&s);
+    wait_for("the volume is unmounted", DEADLINE, || m.runs("umount /srv/volume").status.success());
+    wait_for("the volume is held", DEADLINE, || s.local("/srv/volume")["state"] == "held");
+    assert!(s.slave.module("volume").join("two").exists());
+    s.systemctl("stop syncsup");
+    for word in ["panicked", "cannot give up"] {
+        assert!(!s.log().contains(word), "{word}: {}", s.log());
+    }
+
+    // Back to root, as the file says.
+    m.does("rm /etc/systemd/system/syncsup.service.d/unprivileged.conf && mount -t tmpfs tmpfs /srv/volume");
+    m.does("chown -R 0:0 /var/lib/syncsup /run/syncsup && systemctl daemon-reload");
+    s.systemctl("start syncsup");
+    m.does("echo again as root >/home/www/site/own");
+    s.comes("home", "own", "again as root\n");
+    s.systemctl("stop syncsup");
+}
+
 #[test]
 fn instances_run_beside_each_other_and_leave_no_trace() {
     let Some(s) = Service::install() else { return };
