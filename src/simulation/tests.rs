@@ -1,8 +1,8 @@
-//! A localpath with one remote in a simulated world: the real watcher over real inotify, the real pusher and a real
+//! A localpath with one or two remotes in a simulated world: the real watcher over real inotify, real pushers and a real
 //! journal, in one thread, with a clock that the simulation sets and with rsyncs that it models. One seed gives one
 //! schedule: what changes on the master, when each process takes its next turn, what dies and when.
 //!
-//! When the world is calm again, the slave must equal the master. Nothing may have been deleted that was never gone, and
+//! When the world is calm again, each slave must equal the master. Nothing may have been deleted that was never gone, and
 //! `wait` may not have returned before its changes were there.
 //!
 //! `SYNCSUP_SIMULATE_S=60 cargo test --lib simulation` runs other schedules for a minute, `SYNCSUP_SEED=N` one. A schedule
@@ -14,6 +14,8 @@ mod differential;
 mod filter;
 #[path = "tests/rsync.rs"]
 mod rsync;
+#[path = "tests/side.rs"]
+mod side;
 #[path = "tests/waits.rs"]
 mod waits;
 #[path = "tests/world.rs"]

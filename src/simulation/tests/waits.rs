@@ -12,6 +12,8 @@ struct Wait {
     began: u64,
     /// The last mark of the changes before it, once the watcher has read them.
     seq: Option<i64>,
+    /// The remotes that have not settled them.
+    left: BTreeSet<usize>,
 }
 
 /// The waits, and what they wait for.
@@ -29,7 +31,7 @@ impl Waits {
     /// Begins one. The watcher is to be told.
     pub fn begin(&mut self, at: u64) {
         self.last += 1;
-        self.open.push(Wait { ticket: self.last, began: at, seq: None });
+        self.open.push(Wait { ticket: self.last, began: at, seq: None, left: BTreeSet::new() });
     }
 
     /// The supervisor is dead, and its clients with it.
@@ -43,17 +45,17 @@ impl Waits {
         open.map(|wait| ToWatcher::Barrier { ticket: wait.ticket, below: Vec::new() })
     }
 
-    /// What a new pusher has to be told.
-    pub fn awaited(&self) -> impl Iterator<Item = ToPusher> {
-        let message = |wait: &Wait| Some((wait.ticket, wait.seq?));
-        let open = self.open.iter().filter_map(message);
+    /// What a new pusher of this remote has to be told.
+    pub fn awaited(&self, side: usize) -> impl Iterator<Item = ToPusher> {
+        let open = self.open.iter().filter(move |wait| wait.left.contains(&side));
+        let open = open.filter_map(|wait| Some((wait.ticket, wait.seq?)));
         open.map(|(ticket, seq)| ToPusher::Await { ticket, seq, below: Vec::new() })
     }
 
-    /// The watcher has marked everything before this wait. Returns what the pusher is told.
-    pub fn reached(&mut self, ticket: Ticket, seq: i64) -> Option<ToPusher> {
+    /// The watcher has marked everything before this wait. Returns what the pushers of this number of remotes are told.
+    pub fn reached(&mut self, ticket: Ticket, seq: i64, sides: usize) -> Option<ToPusher> {
         let wait = self.open.iter_mut().find(|wait| wait.ticket == ticket && wait.seq.is_none())?;
-        wait.seq = Some(seq);
+        (wait.seq, wait.left) = (Some(seq), (0..sides).collect());
         Some(ToPusher::Await { ticket, seq, below: Vec::new() })
     }
 
@@ -68,17 +70,20 @@ impl Waits {
         self.known = master;
     }
 
-    /// A wait returns. Says what is not on the slave although it should be. Names for which `spared` is true may differ.
+    /// A wait returns for a remote. Says what is not on the slave although it should be. Names for which `spared` is true may differ.
     pub fn settled(
         &mut self,
         ticket: Ticket,
+        side: usize,
         slave: &BTreeMap<PathBuf, String>,
         spared: impl Fn(&Path) -> bool,
     ) -> Vec<String> {
-        let Some(which) = self.open.iter().position(|wait| wait.ticket == ticket) else {
+        let Some(wait) = self.open.iter_mut().find(|wait| wait.ticket == ticket) else {
             return Vec::new();
         };
-        let began = self.open.swap_remove(which).began;
+        let began = wait.began;
+        wait.left.remove(&side);
+        self.open.retain(|wait| wait.seq.is_none() || !wait.left.is_empty());
         let names: BTreeSet<&PathBuf> = self.changed.keys().chain(slave.keys()).collect();
         let old = |name: &Path| self.changed.get(name).is_none_or(|at| *at <= began);
         let names = names.into_iter().filter(|name| old(name) && !spared(name));

@@ -1,29 +1,27 @@
 //! The simulated world: what happens in it step by step, and what must be true of it.
 
-use super::rsync::{Found, Slave, Transfer};
+use super::rsync::Found;
+use super::side::Side;
 use super::waits::Waits;
 use crate::config::model::*;
 use crate::journal::FILE_NAME;
 use crate::message::{PusherStart, ToPusher, WatcherStart};
+use crate::path::OsBytes;
 use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::peer::{Peer, Target};
 use crate::sys::clock::{self, simulated};
-use crate::sys::lock::{self, Lock};
 use crate::sys::rsync::simulated::STARTED;
 use crate::sys::{inotify, wake};
-use crate::{pusher, watcher};
+use crate::watcher::simulated::Simulated;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use rusqlite::Connection;
 use slog::Logger;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File, FileTimes};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::sync::OnceLock;
 use std::time::{Duration, UNIX_EPOCH};
 use tempfile::TempDir;
 
@@ -33,9 +31,9 @@ pub const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const CALM_MOST: usize = 3_000;
 /// An old receiver exits within its timeout.
 const RECEIVER_MOST: Duration = Duration::from_secs(90);
-/// A slave that loses its power loses what is younger than this.
-const LOST_MOST: Duration = Duration::from_secs(20);
-/// Turns within which its master notices.
+/// Why the localpath is held.
+const HELD: &str = "its root is missing";
+/// Turns within which the master of a slave that has lost its power notices.
 const NOTICE_MOST: usize = 100;
 /// A file that is written for that.
 const PROBE: &str = "probe";
@@ -60,24 +58,14 @@ pub struct World {
     at: u64,
     /// The supervisor's copy of the watcher's inotify descriptor.
     queue: OwnedFd,
-    watcher: Option<watcher::simulated::Simulated>,
-    pusher: Option<pusher::simulated::Simulated>,
+    watcher: Option<Simulated>,
+    sides: Vec<Side>,
     /// The journal, to count what pushes are still to come.
     db: Option<Connection>,
-    transfers: Vec<Transfer>,
-    slave: Rc<RefCell<Slave>>,
-    /// `c` is excluded. What the slave has of that name stays.
+    /// `c` is excluded. What a slave has of that name stays.
     filtered: bool,
-    kept: BTreeMap<PathBuf, String>,
-    reachable: bool,
-    /// Connections were refused in this number.
-    refused: usize,
     /// The localpath is held.
     held: bool,
-    /// The slave as it was at this time.
-    saved: Option<Duration>,
-    /// The slave has lost what it had acknowledged.
-    fell_back: bool,
     waits: Waits,
     /// Files of the master that a program has open for writing.
     writers: Vec<(PathBuf, File)>,
@@ -90,10 +78,14 @@ impl World {
     /// The world of a seed, before anything happens.
     pub fn new(seed: u64, shown: bool) -> World {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
-        for name in ["master", "slave", "state", "run", "elsewhere"] {
+        for name in ["master", "state", "run", "elsewhere"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         STARTED.set(Some(Vec::new()));
+        // One in four worlds has two remotes.
+        let sides = 0..1 + usize::from(seed.is_multiple_of(4));
+        let old = |number| (seed + number as u64).is_multiple_of(5);
+        let sides = sides.map(|number| Side::new(number, dir.path(), old(number), shown)).collect();
         let mut world = World {
             shown,
             random: fastrand::Rng::with_seed(seed),
@@ -108,17 +100,10 @@ impl World {
             at: 0,
             queue: inotify::create().unwrap(),
             watcher: None,
-            pusher: None,
+            sides,
             db: None,
-            transfers: Vec::new(),
-            slave: Rc::new(RefCell::new(Slave { old: seed.is_multiple_of(5), ..Slave::default() })),
             filtered: seed.is_multiple_of(3),
-            kept: BTreeMap::new(),
-            reachable: true,
-            refused: 0,
             held: false,
-            saved: None,
-            fell_back: false,
             waits: Waits::default(),
             writers: Vec::new(),
             there: BTreeMap::new(),
@@ -131,24 +116,32 @@ impl World {
             world.fill();
         }
         world.begin_watcher();
-        world.begin_pusher();
+        (0..world.sides.len()).for_each(|side| world.begin_pusher(side));
         world.db = Some(Connection::open(world.path("state").join(FILE_NAME)).unwrap());
         world
     }
 
-    /// Fills the slave and the master with a few names.
+    /// Fills the slaves and the master with a few names.
     fn fill(&mut self) {
         for _ in 0..self.random.usize(..12) {
-            let (name, root) = (self.name(), ["slave", "master"][self.random.usize(..2)]);
-            let path = self.path(root).join(name);
+            let name = self.name();
+            let side = self.random.usize(..self.sides.len() * 2);
+            let root = self.sides.get(side).map(|side| side.slave().to_owned());
+            let path = root.clone().unwrap_or_else(|| self.path("master")).join(name);
             let _ = path.parent().map(fs::create_dir_all);
-            let _ = match self.random.bool() {
-                true => fs::create_dir(&path),
-                false => fs::write(&path, ["x", "y", "zz"][self.random.usize(..3)]),
-            };
+            if self.random.bool() {
+                let _ = fs::create_dir(&path);
+            } else if fs::write(&path, ["x", "y", "zz"][self.random.usize(..3)]).is_ok()
+                && root.is_some()
+            {
+                // What a slave has is older than what the master has.
+                self.stamp(&path);
+            }
         }
-        let kept = tree(&self.path("slave")).into_iter();
-        self.kept = kept.filter(|(name, _)| self.excludes(name)).collect();
+        for at in 0..self.sides.len() {
+            let kept = self.sides[at].tree().into_iter();
+            self.sides[at].kept = kept.filter(|(name, _)| self.excludes(name)).collect();
+        }
         self.take_stock();
     }
 
@@ -192,8 +185,9 @@ impl World {
         }
     }
 
-    fn remote(&self) -> Remote {
-        let target = Target::Daemon { port: 1, module: "m".into() };
+    fn remote(&self, side: usize) -> Remote {
+        let target =
+            Target::Daemon { port: 1, module: OsBytes::from(format!("m{side}").into_bytes()) };
         let remote = Remote::new(Peer::new("127.0.0.1", target));
         Remote { standby: self.standby, max_delete: MaxDelete::Unlimited, ..remote }
     }
@@ -205,19 +199,18 @@ impl World {
         }
     }
 
-    /// The simulation turns both, so their pipe wakes nobody.
+    /// The simulation turns every process, so their pipes wake nobody.
     fn begin_watcher(&mut self) {
-        let (_, wake) = wake::pipe().unwrap();
+        let pipes = self.sides.iter().map(|_| wake::pipe().unwrap().1).collect();
         let start = WatcherStart {
             localpath: self.localpath(),
             state_dir: self.path("state"),
-            wakes: vec![self.remote().name()],
+            wakes: self.sides.iter().map(|side| self.remote(side.number).name()).collect(),
             debug: self.shown,
         };
         let queue = self.queue.try_clone().unwrap();
         self.watcher = None;
-        self.watcher =
-            Some(watcher::simulated::Simulated::begin(start, queue, wake, self.logger()));
+        self.watcher = Some(Simulated::begin(start, queue, pipes, self.logger()));
         self.ask_barriers();
     }
 
@@ -226,11 +219,10 @@ impl World {
         self.waits.barriers().for_each(|message| watcher.tell(&message));
     }
 
-    fn begin_pusher(&mut self) {
-        let (wake, _) = wake::pipe().unwrap();
+    fn begin_pusher(&mut self, side: usize) {
         let start = PusherStart {
             localpath: self.localpath(),
-            remote: self.remote(),
+            remote: self.remote(side),
             state_dir: self.path("state"),
             run_dir: self.path("run"),
             instance: "simulation".into(),
@@ -238,25 +230,28 @@ impl World {
             reconcile: None,
             debug: false,
         };
-        self.pusher = None;
-        self.pusher = Some(pusher::simulated::Simulated::begin(start, lock(), wake, self.logger()));
-        self.held = false;
-        let pusher = self.pusher.as_mut().unwrap();
-        self.waits.awaited().for_each(|message| pusher.tell(&message));
+        let log = self.logger();
+        let pusher = &mut self.sides[side];
+        pusher.begin(start, log);
+        if self.held {
+            pusher.tell(&ToPusher::Hold(Some(HELD.to_owned())));
+        }
+        self.waits.awaited(side).for_each(|message| pusher.tell(&message));
     }
 
     /// The supervisor ends the rsyncs of a dead pusher before it starts another.
-    fn kill_pusher(&mut self) {
-        self.transfers.iter().for_each(Transfer::kill);
-        self.begin_pusher();
+    fn kill_pusher(&mut self, side: usize) {
+        self.sides[side].kill_all();
+        self.begin_pusher(side);
     }
 
     /// The supervisor, and so everything that it started. What the kernel has queued is lost.
     fn kill_all(&mut self) {
         self.queue = inotify::create().unwrap();
         self.waits.end();
+        self.held = false;
         self.begin_watcher();
-        self.kill_pusher();
+        (0..self.sides.len()).for_each(|side| self.kill_pusher(side));
     }
 
     fn pass(&mut self, time: Duration) {
@@ -265,47 +260,30 @@ impl World {
     }
 
     fn watch(&mut self) {
-        let (watcher, pusher) = (self.watcher.as_mut().unwrap(), self.pusher.as_mut().unwrap());
+        let watcher = self.watcher.as_mut().unwrap();
         watcher.turn();
-        if let Some(why) = watcher.reconcile.take() {
-            pusher.tell(&ToPusher::Reconcile(why));
-        }
-        for (ticket, seq) in watcher.reached.drain(..) {
-            if let Some(message) = self.waits.reached(ticket, seq) {
-                pusher.tell(&message);
-            }
+        let reached = watcher.reached.drain(..);
+        let mut told: Vec<ToPusher> = reached
+            .filter_map(|(ticket, seq)| self.waits.reached(ticket, seq, self.sides.len()))
+            .collect();
+        told.extend(watcher.reconcile.take().map(ToPusher::Reconcile));
+        for side in &mut self.sides {
+            told.iter().for_each(|message| side.tell(message));
         }
     }
 
-    fn push(&mut self) {
-        self.pusher.as_mut().unwrap().turn();
-        self.look_at_waits();
-        let started: Vec<_> =
-            STARTED.with_borrow_mut(|all| all.as_mut().unwrap().drain(..).collect());
-        for process in started {
-            let transfer = Transfer::new(process, &self.path("slave"), self.slave.clone(), self.at);
-            if self.shown {
-                println!("{} starts {}", self.at, transfer.shown());
-            }
-            if !self.reachable {
-                transfer.refuse();
-                self.refused += 1;
-            }
-            self.transfers.push(transfer);
+    fn push(&mut self, side: usize) {
+        for (names, others) in self.sides[side].push(self.at) {
+            self.look_for_overlap(&names, &others);
         }
-        for at in 0..self.transfers.len() {
-            if self.transfers[at].read_input() {
-                self.look_for_overlap(at);
-            }
-        }
-        self.transfers.retain(|transfer| !transfer.is_over() || transfer.lingers());
+        self.look_at_waits(side);
     }
 
     /// A wait that returns has everything on the slave that did not change after it began.
-    fn look_at_waits(&mut self) {
-        for ticket in std::mem::take(&mut self.pusher.as_mut().unwrap().settled) {
-            self.note(format!("wait {ticket} returns"));
-            let slave = tree(&self.path("slave"));
+    fn look_at_waits(&mut self, side: usize) {
+        for ticket in std::mem::take(&mut self.sides[side].pusher().settled) {
+            self.note(format!("wait {ticket} returns for {side}"));
+            let slave = self.sides[side].tree();
             let open: Vec<u64> =
                 self.writers.iter().map(|w| w.1.metadata().unwrap().ino()).collect();
             let master = self.path("master");
@@ -313,26 +291,24 @@ impl World {
             let spared = |name: &Path| {
                 let is_open = fs::symlink_metadata(master.join(name))
                     .is_ok_and(|stat| open.contains(&stat.ino()));
-                let keeps = self.kept.keys().any(|kept| kept.starts_with(name));
+                let keeps = self.sides[side].kept.keys().any(|kept| kept.starts_with(name));
                 let temporary = name.file_name().is_some_and(|n| n.as_encoded_bytes()[0] == b'.');
                 is_open || keeps || temporary || self.excludes(name)
             };
-            let differ = waits.settled(ticket, &slave, spared);
+            let differ = waits.settled(ticket, side, &slave, spared);
             self.waits = waits;
-            let log = || self.log.join("\n");
-            assert!(differ.is_empty() || self.fell_back, "wait: {differ:#?}\n{}", log());
+            let right = differ.is_empty() || self.sides[side].fell_back;
+            assert!(right, "wait: {differ:#?}\n{}", self.log.join("\n"));
         }
     }
 
-    /// No two pushes touch the same name at the same time. The attributes of a directory may be set while names below it
-    /// are pushed.
-    fn look_for_overlap(&self, new: usize) {
-        let names = self.transfers[new].touches();
-        let others = self.transfers.iter().enumerate().filter(|(at, _)| *at != new);
-        for other in others.flat_map(|(_, other)| other.touches()) {
-            for name in &names {
+    /// No two pushes to a remote touch the same name at the same time. The attributes of a directory may be set while
+    /// names below it are pushed.
+    fn look_for_overlap(&self, names: &[PathBuf], others: &[PathBuf]) {
+        for other in others {
+            for name in names {
                 let above = match () {
-                    () if name.starts_with(&other) => &other,
+                    () if name.starts_with(other) => other,
                     () if other.starts_with(name) => name,
                     () => continue,
                 };
@@ -344,21 +320,10 @@ impl World {
     }
 
     /// One step of one rsync.
-    fn transfer(&mut self) {
-        if self.transfers.is_empty() {
-            return;
-        }
-        let which = self.random.usize(..self.transfers.len());
-        let transfer = &mut self.transfers[which];
-        if transfer.is_over() {
-            // An old receiver may be slow.
-            if self.random.u8(..4) == 0 {
-                transfer.linger();
-            }
-            return;
-        }
+    fn transfer(&mut self, side: usize) {
         let there = &self.there;
-        if let Found::Broken(what) = transfer.step(&|name| there.get(name).copied()) {
+        let there = |name: &Path| there.get(name).copied();
+        if let Found::Broken(what) = self.sides[side].transfer(&mut self.random, &there) {
             panic!("{what}\n{}", self.log.join("\n"));
         }
     }
@@ -483,7 +448,8 @@ impl World {
 
     /// What is excluded on the slave keeps its directories. The master then may not have a file in their place.
     fn make_way(&mut self) {
-        let names: Vec<PathBuf> = self.kept.keys().cloned().collect();
+        let kept = self.sides.iter().flat_map(|side| side.kept.keys());
+        let names: Vec<PathBuf> = kept.cloned().collect();
         for above in names.iter().flat_map(|name| name.ancestors().skip(1)) {
             let path = self.path("master").join(above);
             if !self.excludes(above) && fs::symlink_metadata(&path).is_ok_and(|stat| !stat.is_dir())
@@ -505,6 +471,7 @@ impl World {
     /// One event of the schedule, with random numbers for it.
     pub fn step(&mut self, at: u64, random: fastrand::Rng) {
         (self.at, self.random) = (at, random);
+        let side = self.random.usize(..self.sides.len());
         match self.random.u8(..112) {
             99..103 => {
                 self.note("wait");
@@ -514,16 +481,16 @@ impl World {
             103 => {
                 self.note("sync");
                 let message = ToPusher::Reconcile(ReconcileReason::Sync);
-                self.pusher.as_mut().unwrap().tell(&message);
+                self.sides[side].tell(&message);
             }
             104 => {
                 self.note("the queue overflows");
                 self.watcher.as_mut().unwrap().overflow();
             }
             105 | 106 => self.hold(!self.held),
-            107..110 => match self.saved.take() {
-                Some(saved) if self.now < saved + LOST_MOST => self.fall_back(),
-                _ => self.save(),
+            107..110 => match self.sides[side].may_fall_back(self.now) && !self.held {
+                true => self.fall_back(side),
+                false => self.sides[side].save(self.now),
             },
             110 => {
                 let set_by_ms = [-7_200_000, -40_000, 30_000, 86_400_000][self.random.usize(..4)];
@@ -532,15 +499,15 @@ impl World {
             }
             0..25 => self.change(),
             25..40 => self.watch(),
-            40..65 => self.push(),
-            65..87 => self.transfer(),
+            40..65 => self.push(side),
+            65..87 => self.transfer(side),
             87..92 => {
                 let ms = [1, 20, 500, 5_000][self.random.usize(..4)];
                 self.pass(Duration::from_millis(ms));
             }
             92..94 => {
-                self.note("kill the pusher");
-                self.kill_pusher();
+                self.note(format!("kill pusher {side}"));
+                self.kill_pusher(side);
             }
             94 => match self.random.bool() {
                 true => {
@@ -552,27 +519,25 @@ impl World {
                     self.kill_all();
                 }
             },
-            95..97 if !self.transfers.is_empty() => {
-                self.note("kill an rsync");
-                let reading = self.transfers.iter().position(Transfer::has_read);
-                let which = reading.unwrap_or(self.random.usize(..self.transfers.len()));
-                self.transfers[which].kill();
+            95..97 => {
+                if self.sides[side].kill_one(&mut self.random) {
+                    self.note(format!("kill an rsync for {side}"));
+                }
             }
             97..99 => {
-                self.reachable = !self.reachable;
-                self.note(format!("reachable: {}", self.reachable));
-                if !self.reachable {
-                    self.transfers.iter().filter(|t| !t.is_over()).for_each(Transfer::cut);
-                }
+                let reachable = !self.sides[side].reachable;
+                self.note(format!("{side} is reachable: {reachable}"));
+                self.sides[side].reach(reachable);
             }
             _ => {
                 let name = self.name();
-                let mut slave = self.slave.borrow_mut();
+                let like = self.sides[side].like.clone();
+                let mut slave = like.borrow_mut();
                 match slave.refused.is_empty() {
                     true => drop(slave.refused.insert(name)),
                     false => slave.refused.clear(),
                 }
-                let line = format!("refused: {:?}", slave.refused);
+                let line = format!("{side} refuses {:?}", slave.refused);
                 drop(slave);
                 self.note(line);
             }
@@ -583,44 +548,27 @@ impl World {
     fn hold(&mut self, held: bool) {
         self.held = held;
         self.note(format!("held: {held}"));
-        let why = held.then(|| "its root is missing".to_owned());
-        self.pusher.as_mut().unwrap().tell(&ToPusher::Hold(why));
+        let why = held.then(|| HELD.to_owned());
+        self.sides.iter_mut().for_each(|side| side.tell(&ToPusher::Hold(why.clone())));
     }
 
-    /// The slave's disk has this now.
-    fn save(&mut self) {
-        let (from, to) = (self.path("slave"), self.path("saved"));
-        let _ = fs::remove_dir_all(&to);
-        copy(&from, &to);
-        self.saved = Some(self.now);
-    }
-
-    /// The slave loses its power, and what it had acknowledged since it was saved. Its master notices that it is away.
-    fn fall_back(&mut self) {
-        if self.held || !self.reachable {
-            return;
-        }
-        self.note("the slave falls back");
-        (self.fell_back, self.reachable) = (true, false);
-        self.transfers.iter().filter(|t| !t.is_over()).for_each(Transfer::cut);
-        // Receivers die with it.
-        self.transfers.retain(|transfer| !transfer.is_over() || !transfer.lingers());
-        fs::remove_dir_all(self.path("slave")).unwrap();
-        fs::rename(self.path("saved"), self.path("slave")).unwrap();
-        let before = self.refused;
-        let name = self.path("master").join(PROBE);
-        fs::write(&name, self.at.to_string()).unwrap();
+    /// A slave loses its power, and its master notices that it is away.
+    fn fall_back(&mut self, side: usize) {
+        self.note(format!("slave {side} falls back"));
+        let before = self.sides[side].refused;
+        self.sides[side].fall_back();
+        fs::write(self.path("master").join(PROBE), self.at.to_string()).unwrap();
         self.take_stock();
         for _ in 0..NOTICE_MOST {
             self.watch();
-            self.push();
-            if self.refused > before {
+            self.push(side);
+            if self.sides[side].refused > before {
                 return;
             }
             self.pass(Duration::from_millis(100));
         }
         // It was not asked in time. An operator who knows of it asks for a reconcile.
-        self.pusher.as_mut().unwrap().tell(&ToPusher::Reconcile(ReconcileReason::Sync));
+        self.sides[side].tell(&ToPusher::Reconcile(ReconcileReason::Sync));
     }
 
     /// True if nothing waits or runs.
@@ -628,46 +576,56 @@ impl World {
         let count =
             |db: &Connection| db.query_row("SELECT count(*) FROM owed", [], |row| row.get(0));
         self.db.as_ref().map(count) == Some(Ok(0))
-            && self.transfers.iter().all(Transfer::waits)
             && self.watcher.as_ref().is_some_and(|watcher| watcher.is_watching())
-            && self.pusher.as_ref().is_some_and(|pusher| pusher.is_quiet())
+            && self.sides.iter().all(Side::is_quiet)
     }
 
-    /// Nothing changes any more and nothing dies. The slave must become equal.
+    /// Nothing changes any more and nothing dies. The slaves must become equal.
     pub fn calm(&mut self, at: u64, random: fastrand::Rng) {
         (self.at, self.random) = (at, random);
         self.note("calm");
         let calm = self.now;
-        self.reachable = true;
         self.hold(false);
         self.writers.clear();
-        self.slave.borrow_mut().refused.clear();
+        for side in &mut self.sides {
+            side.reach(true);
+            side.like.borrow_mut().refused.clear();
+        }
         self.make_way();
         for _ in 0..CALM_MOST {
             self.at += 1;
             self.watch();
-            self.push();
-            while self.transfers.iter().any(|t| !t.is_over() && !t.waits()) {
-                self.transfer();
-            }
             let late = self.now > calm + RECEIVER_MOST;
-            for transfer in self.transfers.iter_mut().filter(|transfer| transfer.lingers()) {
-                if late || self.random.u8(..8) == 0 {
-                    transfer.linger();
+            for side in 0..self.sides.len() {
+                self.push(side);
+                while self.sides[side].works() {
+                    self.transfer(side);
                 }
+                self.sides[side].linger(|| late || self.random.u8(..8) == 0);
             }
             if self.is_quiet() {
                 break;
             }
-            let pusher = self.pusher.as_ref().map(|pusher| pusher.next_time(self.now));
-            let watcher = self.watcher.as_ref().map(|watcher| watcher.next_time(self.now));
-            let next = pusher.into_iter().chain(watcher).min().unwrap_or_default();
-            let wait = next.saturating_sub(self.now).min(Duration::from_secs(60));
+            let now = self.now;
+            let pushers = self.sides.iter_mut().map(|side| side.pusher().next_time(now));
+            let watcher = self.watcher.as_ref().map(|watcher| watcher.next_time(now));
+            let next = pushers.chain(watcher).min().unwrap_or_default();
+            let wait = next.saturating_sub(now).min(Duration::from_secs(60));
             self.pass(wait.max(Duration::from_millis(1)));
         }
-        let (mut master, slave) = (tree(&self.path("master")), tree(&self.path("slave")));
+        for side in &self.sides {
+            let differ = self.differences(side);
+            let number = side.number;
+            assert!(differ.is_empty(), "{number}: {differ:#?}\n{}", self.log.join("\n"));
+        }
+        assert!(self.is_quiet(), "it never rests\n{}", self.log.join("\n"));
+    }
+
+    /// In what a slave differs from the master.
+    fn differences(&self, side: &Side) -> Vec<String> {
+        let (mut master, slave) = (tree(&self.path("master")), side.tree());
         master.retain(|name, _| !self.excludes(name));
-        for (name, what) in &self.kept {
+        for (name, what) in &side.kept {
             master.insert(name.clone(), what.clone());
             let above = name.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
             above.for_each(|dir| drop(master.insert(dir.to_owned(), "a directory".into())));
@@ -678,9 +636,7 @@ impl World {
             .map(|(name, what)| format!("{}: {what}, there {:?}", name.display(), slave.get(name)));
         let more = slave.keys().filter(|name| !master.contains_key(*name));
         let more = more.map(|name| format!("{}: only on the slave", name.display()));
-        let differ: Vec<String> = missing.chain(more).collect();
-        assert!(differ.is_empty(), "{differ:#?}\n{}", self.log.join("\n"));
-        assert!(self.is_quiet(), "it never rests\n{}", self.log.join("\n"));
+        missing.chain(more).collect()
     }
 }
 
@@ -689,15 +645,6 @@ impl Drop for World {
         STARTED.set(None);
         simulated::NOW.set(None);
     }
-}
-
-/// A lock for all pushers: the modelled rsyncs of a dead one are killed before the next begins.
-fn lock() -> &'static Lock {
-    static LOCK: OnceLock<Lock> = OnceLock::new();
-    LOCK.get_or_init(|| {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        lock::take(file.path(), true).unwrap().unwrap()
-    })
 }
 
 /// What is below a directory, by name.
@@ -728,7 +675,7 @@ pub fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
 }
 
 /// Copies a tree with its times.
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for found in fs::read_dir(from).unwrap().flatten() {
         let (path, to) = (found.path(), to.join(found.file_name()));

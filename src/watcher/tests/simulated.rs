@@ -22,12 +22,13 @@ pub struct Simulated {
 }
 
 impl Simulated {
-    /// Begins with the supervisor's inotify descriptor and the pipe to the pusher.
-    pub fn begin(start: WatcherStart, queue: OwnedFd, wake: OwnedFd, log: Logger) -> Self {
+    /// Begins with the supervisor's inotify descriptor and the pipes to the pushers.
+    pub fn begin(start: WatcherStart, queue: OwnedFd, wakes: Vec<OwnedFd>, log: Logger) -> Self {
         let (ours, theirs) = channel::pair().unwrap();
         let filter = Filter::new(&start.localpath.filter).unwrap();
         let journal = Journal::open(&start.state_dir).unwrap();
-        let (channel, fds) = (Control::new(theirs), vec![queue, wake]);
+        let channel = Control::new(theirs);
+        let fds = std::iter::once(queue).chain(wakes).collect();
         let mut service = Service::new(channel, None, start, fds, filter, journal, log).unwrap();
         service.enter();
         Self {
