@@ -122,7 +122,9 @@ fn every_process_is_the_users_and_reads_everything_and_writes_nothing_else() {
     let Some(user) = user() else { return };
     let (port, _reserved) = free_port();
     let settings = format!("user: {NAME}\nstandby: always\nhttp: '127.0.0.1:{port}'\n");
-    let mut w = Setup { settings: settings.leak(), ..Setup::default() }.build();
+    // rsync reads the password file of root, which only root may read.
+    let daemon = Options { auth: true, ..Options::default() };
+    let mut w = Setup { daemon, settings: settings.leak(), ..Setup::default() }.build();
     let seen = w.outside.join("seen");
     let script = script(&w, &user, &seen);
     edit(
@@ -254,6 +256,34 @@ fn the_state_of_root_becomes_the_users_and_nothing_foreign_does() {
     let out = w.instance.command(&["-d"]);
     assert!(out.status.code() == Some(5), "{}", said(&out));
     assert!(said(&out).contains(&format!("belongs to user {}", user.uid)), "{}", said(&out));
+}
+
+#[test]
+fn check_says_what_the_user_cannot_do() {
+    if user().is_none() {
+        return;
+    }
+    let settings = format!("user: {NAME}\nhttp: '127.0.0.1:1'\n");
+    let params = "-a --open-noatime";
+    let w = Setup { params, settings: settings.leak(), ..Setup::default() }.build();
+    let fail_log = w.outside.join("fail.sh");
+    edit(&w, "user:", &format!("fail_log: {{path: {fail_log:?}}}\nuser:"));
+    fs::set_permissions(&w.outside, fs::Permissions::from_mode(0o1777)).unwrap();
+    fs::write(&fail_log, "").unwrap();
+    let out = w.instance.command(&["check"]);
+    let text = said(&out);
+    assert_eq!(out.status.code(), Some(2), "{text}");
+    let least = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
+    let ports = format!("user {NAME} can listen on port {} and above only", least.trim());
+    let owner = format!("lets only its owner replace it; run chown {NAME} ");
+    for why in [owner.as_str(), "with --open-noatime, rsync as user"] {
+        assert!(text.contains(why), "{why}: {text}");
+    }
+    assert!(least.trim() == "0" || text.contains(&ports), "{text}");
+    // Root could do all of this.
+    edit(&w, &format!("user: {NAME}\n"), "");
+    let out = w.instance.command(&["check"]);
+    assert!(out.status.success(), "{}", said(&out));
 }
 
 #[test]
