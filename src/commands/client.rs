@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// A supervisor answers immediately, unless it has to wait for something.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The pause before a request is sent again that a busy supervisor has not read.
+const BUSY_RETRY: Duration = Duration::from_millis(50);
+
 /// The control socket of a running instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunningInstance(PathBuf);
@@ -145,14 +148,15 @@ impl RunningInstance {
         files.iter().map(file).chain(module).collect::<Vec<_>>().join(" ")
     }
 
-    /// Sends a request, and waits up to `patience` for the answer. A refusal is an error with exit status 1.
+    /// Sends a request, and waits up to `patience` for the answer. A refusal is an error with exit status 1, or 5 if this
+    /// user may not send requests.
     pub fn ask(&self, request: &Request, patience: Duration) -> Result<Answer> {
         let mut line = serde_json::to_vec(request).map_err(|e| Error::system("cannot ask", e))?;
         line.push(b'\n');
         if line.len() > REQUEST_MAX {
             return Err(Error::usage("too many paths; name directories above them"));
         }
-        let answer = self.talk(&line, patience).map_err(|e| match e.kind() {
+        let answer = self.talk_until_read(&line, patience).map_err(|e| match e.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::UnexpectedEof => {
                 Error::new(Exit::NotRunning, "the supervisor exited")
             }
@@ -164,6 +168,7 @@ impl RunningInstance {
         })?;
         match answer {
             Answer::Refused(why) => Err(Error::new(Exit::No, why)),
+            Answer::Forbidden(why) => Err(Error::system(self.0.display(), why)),
             answer => Ok(answer),
         }
     }
@@ -189,11 +194,28 @@ impl RunningInstance {
         }
     }
 
+    /// Sends the request again while the supervisor answers that it has not read it.
+    fn talk_until_read(&self, line: &[u8], patience: Duration) -> io::Result<Answer> {
+        let end = Instant::now() + patience;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.talk(line, left.max(BUSY_RETRY))? {
+                Answer::Busy if left.is_zero() => return Err(ErrorKind::TimedOut.into()),
+                Answer::Busy => std::thread::sleep(BUSY_RETRY),
+                answer => return Ok(answer),
+            }
+        }
+    }
+
     fn talk(&self, line: &[u8], patience: Duration) -> io::Result<Answer> {
         let end = Instant::now() + patience;
         let mut stream = connect(&self.0, patience)?;
         stream.set_write_timeout(Some(patience))?;
-        stream.write_all(line)?;
+        match stream.write_all(line) {
+            // The supervisor has answered without reading, and closed.
+            Err(e) if e.kind() == ErrorKind::BrokenPipe => {}
+            sent => sent?,
+        }
         let mut reader = BufReader::new(stream);
         let mut answer = Vec::new();
         while answer.last() != Some(&b'\n') {

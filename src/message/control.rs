@@ -136,4 +136,8 @@ pub enum Answer {
     Verified(Option<VerifyPart>),
     /// The request was refused, and why.
     Refused(String),
+    /// This user may not send requests, and who may.
+    Forbidden(String),
+    /// The request was not read: others wait, too. The client sends it again.
+    Busy,
 }

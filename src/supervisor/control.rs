@@ -1,7 +1,8 @@
 //! The control socket: one JSON line in, one JSON line out. No client can block the supervisor: every client is limited
-//! in bytes and in time.
+//! in bytes and in time, all together in number, memory and CPU time. Only root and the user of the instance are clients.
 
 use crate::message::{Answer, REQUEST_MAX, Request};
+use crate::sys::log::Seldom;
 use crate::sys::poll::Interest;
 use crate::sys::session::{self, with_short_path};
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,14 +11,27 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The most clients at a time. Further ones wait in the kernel's queue.
-const CLIENTS_MAX: usize = 32;
+/// The most clients at a time. For a further one, a client that is silent or slow is closed.
+const CLIENTS_MAX: usize = 64;
 /// The time for a client to send its request, and again to read its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The same while others wait for its place. A command sends its request as soon as it is connected.
+const ASKING_GRACE: Duration = Duration::from_millis(100);
+const TAKING_GRACE: Duration = Duration::from_secs(1);
+/// The most connections that are accepted in one turn, and the most requests that it returns.
+const ACCEPTED_MAX: usize = 64;
+const REQUESTS_MAX: usize = 8;
+/// The most bytes of answers that wait to be read, beside the newest answer.
+const OUTPUT_MAX: usize = 16 << 20;
 
 /// The pause of the listener after a connection could not be accepted (for example because of too many open files). The
 /// listener stays ready, so the loop would spin.
 const REST: Duration = Duration::from_secs(1);
+/// After requests that took a time, the next ones wait for this many times as long, so that clients get at most a quarter
+/// of the supervisor's time.
+const PAUSE_FACTOR: u32 = 3;
+/// The longest such pause.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// A client while it is connected.
 pub type ClientId = u64;
@@ -26,10 +40,47 @@ pub type ClientId = u64;
 pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
+    /// The user of this process.
+    own_uid: u32,
+    /// The oldest first.
     clients: Vec<Connection>,
     next_id: ClientId,
     /// The listener is paused until this time.
     rest_until: Option<Duration>,
+    /// No request is returned before this time.
+    pause_until: Duration,
+    strangers: Strangers,
+}
+
+/// Connections of users that may not send requests.
+#[derive(Default)]
+struct Strangers {
+    seldom: Seldom,
+    unsaid: u64,
+    last: Option<u32>,
+}
+
+impl Strangers {
+    fn came(&mut self, peer: Option<u32>) {
+        self.unsaid += 1;
+        self.last = peer;
+    }
+
+    fn line(&mut self, own_uid: u32, now: Duration) -> Option<String> {
+        if self.unsaid == 0 || !self.seldom.worth_logging(now) {
+            return None;
+        }
+        let count = std::mem::take(&mut self.unsaid);
+        Some(format!(
+            "refused connections to the control socket: {count}, the last of {}; only root and user {own_uid} may send \
+             commands, so restrict the run directory to them",
+            named(self.last)
+        ))
+    }
+}
+
+fn named(peer: Option<u32>) -> String {
+    peer.map_or("an unknown user".into(), |uid| format!("user {uid}"))
 }
 
 struct Connection {
@@ -40,15 +91,55 @@ struct Connection {
     stage: ConnectionStage,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum ConnectionStage {
-    /// Until this time.
+    /// Since this time.
     Asking(Duration),
+    /// Its request is complete, and not yet returned.
+    Asked,
     /// The supervisor has its request.
     Waiting,
-    /// Until this time.
+    /// Since this time.
     Taking(Duration),
     Done,
+}
+
+/// True if a process of this user may send requests to an instance that runs as `own_uid`. Every request may stop the
+/// instance, change what is deleted, or show names of files.
+pub fn may_command(peer_uid: u32, own_uid: u32) -> bool {
+    peer_uid == 0 || peer_uid == own_uid
+}
+
+impl ConnectionStage {
+    /// When the client is given up.
+    fn ends_at(self) -> Option<Duration> {
+        match self {
+            ConnectionStage::Asking(since) | ConnectionStage::Taking(since) => {
+                Some(since + PATIENCE)
+            }
+            ConnectionStage::Asked | ConnectionStage::Waiting | ConnectionStage::Done => None,
+        }
+    }
+
+    /// When the client may be closed for another one.
+    fn yields_at(self) -> Option<Duration> {
+        match self {
+            ConnectionStage::Asking(since) => Some(since + ASKING_GRACE),
+            ConnectionStage::Taking(since) => Some(since + TAKING_GRACE),
+            ConnectionStage::Asked | ConnectionStage::Waiting | ConnectionStage::Done => None,
+        }
+    }
+
+    /// The event to wait for. A client whose request waits has nothing to say.
+    fn interest(self) -> Option<Interest> {
+        match self {
+            ConnectionStage::Asked => None,
+            ConnectionStage::Taking(_) => Some(Interest::ReadWrite),
+            ConnectionStage::Asking(_) | ConnectionStage::Waiting | ConnectionStage::Done => {
+                Some(Interest::Read)
+            }
+        }
+    }
 }
 
 impl ControlSocket {
@@ -63,47 +154,39 @@ impl ControlSocket {
         Ok(Self {
             listener,
             path: path.to_owned(),
+            own_uid: session::user(),
             clients: Vec::new(),
             next_id: 1,
             rest_until: None,
+            pause_until: Duration::ZERO,
+            strangers: Strangers::default(),
         })
     }
 
-    /// False while a waiting connection must wait longer.
-    fn listens(&self) -> bool {
-        self.clients.len() < CLIENTS_MAX && self.rest_until.is_none()
-    }
-
-    /// The descriptors to poll: the listener, unless it is paused, then each client in order.
+    /// The descriptors to poll: the listener, unless it is paused, then each client that has something to say, in order.
     pub fn interests(&self) -> Vec<(BorrowedFd<'_>, Interest)> {
-        let listener = self.listens().then(|| (self.listener.as_fd(), Interest::Read));
+        let listener = self.rest_until.is_none().then(|| (self.listener.as_fd(), Interest::Read));
         let mut fds: Vec<_> = listener.into_iter().collect();
-        fds.extend(self.clients.iter().map(|c| {
-            let interest = match c.stage {
-                ConnectionStage::Taking(_) => Interest::ReadWrite,
-                ConnectionStage::Asking(_) | ConnectionStage::Waiting | ConnectionStage::Done => {
-                    Interest::Read
-                }
-            };
-            (c.stream.as_fd(), interest)
-        }));
+        fds.extend(
+            self.clients.iter().filter_map(|c| Some((c.stream.as_fd(), c.stage.interest()?))),
+        );
         fds
     }
 
-    /// Handles the descriptors in `ready` (in the order of [`ControlSocket::interests`]). Returns the complete
-    /// requests.
+    /// Handles the descriptors in `ready` (in the order of [`ControlSocket::interests`]). Returns complete requests, the
+    /// oldest client's first.
     pub fn turn(&mut self, ready: &[bool], now: Duration) -> Vec<(ClientId, Request)> {
-        let mut requests = Vec::new();
-        let listened = usize::from(self.listens());
-        for (client, _) in self.clients.iter_mut().zip(&ready[listened..]).filter(|(_, r)| **r) {
-            requests.extend(client.turn(now).map(|r| (client.id, r)));
+        let listened = usize::from(self.rest_until.is_none());
+        let polled = self.clients.iter_mut().filter(|c| c.stage.interest().is_some());
+        for (client, _) in polled.zip(&ready[listened..]).filter(|(_, ready)| **ready) {
+            client.turn();
         }
         for client in &mut self.clients {
-            if matches!(client.stage, ConnectionStage::Asking(until) | ConnectionStage::Taking(until) if now >= until)
-            {
+            if client.stage.ends_at().is_some_and(|at| now >= at) {
                 client.stage = ConnectionStage::Done;
             }
         }
+        let requests = self.take_requests(now);
         self.clients.retain(|c| c.stage != ConnectionStage::Done);
         if self.rest_until.is_some_and(|until| now >= until) {
             self.rest_until = None;
@@ -114,13 +197,28 @@ impl ControlSocket {
         requests
     }
 
-    /// The time of the next client's timeout.
+    fn take_requests(&mut self, now: Duration) -> Vec<(ClientId, Request)> {
+        let mut requests = Vec::new();
+        if now < self.pause_until {
+            return requests;
+        }
+        let asked = self.clients.iter_mut().filter(|c| c.stage == ConnectionStage::Asked);
+        for client in asked.take(REQUESTS_MAX) {
+            requests.extend(client.take_request(now).map(|r| (client.id, r)));
+        }
+        requests
+    }
+
+    /// Records that the last requests took this time, and ended now.
+    pub fn took(&mut self, spent: Duration, now: Duration) {
+        self.pause_until = now + (spent * PAUSE_FACTOR).min(PAUSE_MAX);
+    }
+
+    /// The next time at which [`ControlSocket::turn`] has an effect without a ready descriptor.
     pub fn next_at(&self) -> Option<Duration> {
-        let until = |c: &Connection| match c.stage {
-            ConnectionStage::Asking(until) | ConnectionStage::Taking(until) => Some(until),
-            ConnectionStage::Waiting | ConnectionStage::Done => None,
-        };
-        self.clients.iter().filter_map(until).chain(self.rest_until).min()
+        let asked = self.clients.iter().any(|c| c.stage == ConnectionStage::Asked);
+        let ends = self.clients.iter().filter_map(|c| c.stage.ends_at());
+        ends.chain(self.rest_until).chain(asked.then_some(self.pause_until)).min()
     }
 
     /// Answers a request, unless the client has disconnected.
@@ -128,6 +226,20 @@ impl ControlSocket {
         if let Some(client) = self.clients.iter_mut().find(|c| c.id == id) {
             client.say(answer, now);
         }
+        // Slow readers of long answers: the oldest are given up.
+        let mut kept: usize = self.clients.iter().map(|c| c.output.len()).sum();
+        for client in &mut self.clients {
+            if kept > OUTPUT_MAX && client.id != id && !client.output.is_empty() {
+                kept -= client.output.len();
+                client.output = Vec::new();
+                client.stage = ConnectionStage::Done;
+            }
+        }
+    }
+
+    /// What to log of users that were refused since the last call: seldom, and one line for all of them.
+    pub fn refused(&mut self, now: Duration) -> Option<String> {
+        self.strangers.line(self.own_uid, now)
     }
 
     /// Gives clients up to `patience` to read their last answers, before the supervisor exits.
@@ -143,7 +255,12 @@ impl ControlSocket {
     }
 
     fn accept(&mut self, now: Duration) {
-        while self.clients.len() < CLIENTS_MAX {
+        for _ in 0..ACCEPTED_MAX {
+            let full = self.clients.len() >= CLIENTS_MAX;
+            if full && let Some(at) = Some(self.place_at(now)).filter(|at| now < *at) {
+                self.rest_until = Some(at);
+                return;
+            }
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
@@ -155,13 +272,51 @@ impl ControlSocket {
             if stream.set_nonblocking(true).is_err() {
                 continue;
             }
-            let stage = ConnectionStage::Asking(now + PATIENCE);
-            let client =
+            let stage = ConnectionStage::Asking(now);
+            let mut client =
                 Connection { id: self.next_id, stream, input: vec![], output: vec![], stage };
+            let peer = session::peer_user(&client.stream).ok();
+            if !peer.is_some_and(|uid| may_command(uid, self.own_uid)) {
+                self.strangers.came(peer);
+                // It gets this at once, and never a place.
+                client.say(&forbidden(peer, self.own_uid), now);
+                continue;
+            }
+            if full {
+                self.make_room(now);
+            }
             self.clients.push(client);
             self.next_id += 1;
         }
     }
+
+    /// The client that is closed first for another one, and when it may be.
+    fn first_to_yield(&self) -> Option<(Duration, usize)> {
+        let yields = |(n, c): (usize, &Connection)| Some((c.stage.yields_at()?, n));
+        self.clients.iter().enumerate().filter_map(yields).min()
+    }
+
+    /// When a place can be had although there is none. If every place is one of a request that waits, some of them are free
+    /// after the next requests.
+    fn place_at(&self, now: Duration) -> Duration {
+        self.first_to_yield().map_or(now + PAUSE_MAX, |(at, _)| at)
+    }
+
+    fn make_room(&mut self, now: Duration) {
+        if let Some((_, n)) = self.first_to_yield() {
+            let mut client = self.clients.remove(n);
+            if client.output.is_empty() {
+                client.say(&Answer::Busy, now);
+            }
+        }
+    }
+}
+
+fn forbidden(peer: Option<u32>, own_uid: u32) -> Answer {
+    Answer::Forbidden(format!(
+        "{} may not send commands to this instance; run this command as root or as user {own_uid}",
+        named(peer)
+    ))
 }
 
 impl Drop for ControlSocket {
@@ -171,22 +326,16 @@ impl Drop for ControlSocket {
 }
 
 impl Connection {
-    fn turn(&mut self, now: Duration) -> Option<Request> {
+    /// Reads and writes what can be read and written now.
+    fn turn(&mut self) {
         let open = self.read();
         match self.stage {
+            ConnectionStage::Asking(_) if self.input.contains(&b'\n') => {
+                self.stage = ConnectionStage::Asked;
+            }
             ConnectionStage::Asking(_) => {
-                let Some(end) = self.input.iter().position(|b| *b == b'\n') else {
-                    if self.input.len() > REQUEST_MAX || !open {
-                        self.stage = ConnectionStage::Done;
-                    }
-                    return None;
-                };
-                match serde_json::from_slice(&self.input[..end]) {
-                    Ok(request) => {
-                        self.stage = ConnectionStage::Waiting;
-                        return Some(request);
-                    }
-                    Err(e) => self.say(&Answer::Refused(format!("invalid request: {e}")), now),
+                if self.input.len() > REQUEST_MAX || !open {
+                    self.stage = ConnectionStage::Done;
                 }
             }
             ConnectionStage::Taking(_) => {
@@ -196,9 +345,24 @@ impl Connection {
                 }
             }
             ConnectionStage::Waiting if !open => self.stage = ConnectionStage::Done,
-            ConnectionStage::Waiting | ConnectionStage::Done => {}
+            ConnectionStage::Asked | ConnectionStage::Waiting | ConnectionStage::Done => {}
         }
-        None
+    }
+
+    /// Its request, which is complete. What is no request is answered here.
+    fn take_request(&mut self, now: Duration) -> Option<Request> {
+        let input = std::mem::take(&mut self.input);
+        let line = input.split(|b| *b == b'\n').next().unwrap_or_default();
+        match serde_json::from_slice(line) {
+            Ok(request) => {
+                self.stage = ConnectionStage::Waiting;
+                Some(request)
+            }
+            Err(e) => {
+                self.say(&Answer::Refused(format!("invalid request: {e}")), now);
+                None
+            }
+        }
     }
 
     /// False if the peer has closed the connection. Data after the request is discarded.
@@ -221,7 +385,7 @@ impl Connection {
     fn say(&mut self, answer: &Answer, now: Duration) {
         self.output = serde_json::to_vec(answer).unwrap_or_default();
         self.output.push(b'\n');
-        self.stage = ConnectionStage::Taking(now + PATIENCE);
+        self.stage = ConnectionStage::Taking(now);
         self.write();
     }
 

@@ -1,5 +1,6 @@
 //! The supervisor's loop: waits for signals, commands and children, and handles each in turn.
 
+use super::control::ControlSocket;
 use super::localpath::SupervisedLocalPath;
 use super::notifications::Notification;
 use super::run_files::RunFiles;
@@ -181,11 +182,7 @@ impl Supervisor {
         if ready.get(reporter) == Some(&true) {
             self.reporter.hear(now);
         }
-        for (client, request) in files.control.turn(&ready[1..=clients], now) {
-            if let Some(answer) = self.answer(client, request, now) {
-                files.control.answer(client, &answer, now);
-            }
-        }
+        self.serve(&mut files.control, &ready[1..=clients], now);
         let arrived = signals.take();
         if arrived.reload && !self.stopping {
             let _ = self.reload(now);
@@ -194,6 +191,25 @@ impl Supervisor {
             self.stop(now);
         }
         Ok((arrived.child, now))
+    }
+
+    /// Handles the ready descriptors of the control socket.
+    fn serve(&mut self, control: &mut ControlSocket, ready: &[bool], now: Duration) {
+        let began = monotonic();
+        let requests = control.turn(ready, now);
+        if let Some(refused) = control.refused(now) {
+            warn!(self.shared.log, "{refused}");
+        }
+        if requests.is_empty() {
+            return;
+        }
+        for (client, request) in requests {
+            if let Some(answer) = self.answer(client, request, now) {
+                control.answer(client, &answer, now);
+            }
+        }
+        let ended = monotonic();
+        control.took(ended.saturating_sub(began), ended);
     }
 
     fn timeout(&self, files: &RunFiles) -> Duration {

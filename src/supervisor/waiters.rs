@@ -12,6 +12,8 @@ pub(super) struct Waiter {
     pub(super) ticket: Ticket,
     /// The time at which its client last sent a query.
     pub(super) asked: Duration,
+    /// What its request takes in memory, in bytes.
+    pub(super) bytes: usize,
     /// The localpaths of the request, by the names of their state directories.
     pub(super) localpaths: Vec<String>,
 }

@@ -19,6 +19,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const PACKET: usize = 48 << 10;
 /// Descriptors in one packet (the kernel allows 253).
 const FDS: usize = 64;
+/// The most bytes of one message, and of all messages that wait to be sent. The longest are a snapshot of the status and the
+/// start of a watcher: a hundred bytes and some for each of ten thousand remotes.
+const BYTES_MAX: usize = if cfg!(test) { 4 << 20 } else { 64 << 20 };
+/// The most descriptors of one message: a watcher gets one for each remote.
+const FDS_MAX: usize = 64 << 10;
 const LAST: u8 = 0;
 const MORE: u8 = 1;
 
@@ -26,6 +31,7 @@ const MORE: u8 = 1;
 pub struct Channel<Out, In> {
     socket: OwnedFd,
     unsent: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
+    unsent_bytes: usize,
     partial: Vec<u8>,
     fds: Vec<OwnedFd>,
     types: PhantomData<(Out, In)>,
@@ -85,13 +91,15 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         Self {
             socket,
             unsent: VecDeque::new(),
+            unsent_bytes: 0,
             partial: Vec::new(),
             fds: Vec::new(),
             types: PhantomData,
         }
     }
 
-    /// Sends a message, or queues what the socket does not take now; call [`Channel::flush`] when it is writable.
+    /// Sends a message, or queues what the socket does not take now; call [`Channel::flush`] when it is writable. An error
+    /// when the peer has left too much unread.
     pub fn send(&mut self, message: &Out, fds: Vec<OwnedFd>) -> io::Result<()> {
         let bytes = serde_json::to_vec(message)?;
         let mut chunks = bytes.chunks(PACKET);
@@ -100,9 +108,14 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         for left in (0..packets).rev() {
             let mut packet = vec![if left > 0 { MORE } else { LAST }];
             packet.extend_from_slice(chunks.next().unwrap_or_default());
+            self.unsent_bytes += packet.len();
             self.unsent.push_back((packet, fds.by_ref().take(FDS).collect()));
         }
-        self.flush()
+        self.flush()?;
+        match self.unsent_bytes > BYTES_MAX {
+            true => Err(io::Error::other("the other end does not read its messages")),
+            false => Ok(()),
+        }
     }
 
     /// True while queued data waits for the socket to become writable.
@@ -121,7 +134,10 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
             }
             match sendmsg(&self.socket, &[IoSlice::new(packet)], &mut control, SendFlags::NOSIGNAL)
             {
-                Ok(_) => drop(self.unsent.pop_front()),
+                Ok(_) => {
+                    self.unsent_bytes -= packet.len();
+                    drop(self.unsent.pop_front());
+                }
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(e.into()),
@@ -130,7 +146,7 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         Ok(())
     }
 
-    /// The next message, if one has arrived.
+    /// The next message, if one has arrived. An error when it is no message, or too long for one.
     pub fn receive(&mut self) -> io::Result<Received<In>> {
         let mut buffer = vec![0; PACKET + 1];
         loop {
@@ -158,6 +174,9 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
                 return Ok(Received::Closed);
             }
             self.partial.extend_from_slice(&buffer[1..length]);
+            if self.partial.len() > BYTES_MAX || self.fds.len() > FDS_MAX {
+                return Err(io::Error::other("a message without end"));
+            }
             if buffer[0] == LAST {
                 let message = serde_json::from_slice(&self.partial)?;
                 self.partial.clear();
@@ -205,6 +224,34 @@ mod tests {
         b.write_all(b"syncsup role watcher").unwrap();
         assert_eq!(role_on(a.as_fd()), None, "a stream");
         assert_eq!(role_on(std::fs::File::open("/dev/null").unwrap().as_fd()), None);
+    }
+
+    #[test]
+    fn messages_without_end_and_without_reader_are_errors() {
+        let (a, b) = pair().unwrap();
+        let mut reader: Channel<(), String> = Channel::new(b);
+        let mut packet = vec![b'x'; PACKET + 1];
+        packet[0] = MORE;
+        let ended = (0..=BYTES_MAX / PACKET + 1).find_map(|_| {
+            send(&a, &packet, SendFlags::NOSIGNAL).unwrap();
+            reader.receive().err()
+        });
+        assert_eq!(ended.unwrap().to_string(), "a message without end");
+        let mut writer: Channel<String, ()> = Channel::new(a);
+        let text = "x".repeat(1 << 20);
+        let sent = (0..=BYTES_MAX >> 20).take_while(|_| writer.send(&text, vec![]).is_ok()).count();
+        assert!((3..=4).contains(&sent), "{sent}");
+        // What is read counts no more.
+        let (a, b) = pair().unwrap();
+        let (mut writer, mut reader) =
+            (Channel::<String, ()>::new(a), Channel::<(), String>::new(b));
+        for _ in 0..2 * (BYTES_MAX >> 20) {
+            writer.send(&text, vec![]).unwrap();
+            while !matches!(reader.receive().unwrap(), Received::Message(..)) {
+                writer.flush().unwrap();
+            }
+        }
+        assert_eq!(writer.unsent_bytes, 0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The supervisor's place in the system: its session, its user, the permissions of its files.
 
 use rustix::fs::{Mode, fchmod};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
@@ -63,8 +63,14 @@ pub fn listen_private(path: &Path) -> io::Result<UnixListener> {
     // Linux gives the file the mode that the socket has when it is bound.
     fchmod(&socket, Mode::from_raw_mode(0o600))?;
     bind(&socket, &SocketAddrUnix::new(path)?)?;
-    listen(&socket, 64)?;
+    listen(&socket, 128)?;
     Ok(UnixListener::from(socket))
+}
+
+/// The user of the process that has connected to this socket, as it was at the connect. The kernel says so, not the
+/// peer.
+pub fn peer_user(socket: &UnixStream) -> io::Result<u32> {
+    Ok(socket_peercred(socket)?.uid.as_raw())
 }
 
 /// Connects to, or binds at, a path of any length. Uses the open directory, because the name of a socket is limited to

@@ -21,6 +21,7 @@ mod charsets;
 mod churn;
 mod coarse;
 mod configurations;
+mod control;
 mod daemon;
 mod degraded;
 mod demo;

@@ -104,9 +104,105 @@ fn a_stale_socket_is_replaced() {
 }
 
 #[test]
+fn only_root_and_the_own_user_may_command() {
+    for (peer, own, may) in [
+        (0, 0, true),
+        (0, 1000, true),
+        (1000, 1000, true),
+        (1000, 0, false),
+        (1001, 1000, false),
+        (65_534, 0, false),
+        (u32::MAX, 1000, false),
+    ] {
+        assert_eq!(may_command(peer, own), may, "{peer} {own}");
+    }
+}
+
+#[test]
+fn strangers_are_told_why_and_logged_seldom() {
+    let said = serde_json::to_string(&forbidden(Some(5), 7)).unwrap();
+    assert!(said.contains("user 5 may not") && said.contains("as user 7"), "{said}");
+    let mut strangers = Strangers::default();
+    assert_eq!(strangers.line(7, S(0)), None);
+    (0..1000).for_each(|n| strangers.came(Some(n)));
+    let line = strangers.line(7, S(0)).unwrap();
+    assert!(line.contains("1000, the last of user 999; only root and user 7"), "{line}");
+    strangers.came(None);
+    assert_eq!(strangers.line(7, S(59)), None);
+    strangers.came(None);
+    let line = strangers.line(7, S(60)).unwrap();
+    assert!(line.contains("2, the last of an unknown user"), "{line}");
+}
+
+#[test]
+fn a_new_client_gets_the_place_of_one_that_is_silent() {
+    let (_dir, path, mut control) = listen();
+    let mut silent: Vec<_> = (0..CLIENTS_MAX).map(|_| connect(&path)).collect();
+    turn(&mut control, S(0));
+    assert_eq!(control.clients.len(), CLIENTS_MAX);
+    let mut operator = connect(&path);
+    operator.write_all(b"\"status\"\n").unwrap();
+    turn(&mut control, S(0));
+    let rest = control.next_at().expect("the listener rests");
+    assert_eq!(rest, ASKING_GRACE);
+    let ready = crate::sys::poll::wait(&control.interests(), Some(S(0))).unwrap();
+    assert!(!ready.contains(&true), "something is ready for ever");
+    turn(&mut control, rest);
+    turn(&mut control, rest);
+    let requests = turn(&mut control, rest);
+    assert!(matches!(requests[..], [(_, Request::Status)]), "{requests:?}");
+    assert_eq!(control.clients.len(), CLIENTS_MAX);
+    let mut line = String::new();
+    BufReader::new(silent.remove(0)).read_line(&mut line).unwrap();
+    assert_eq!(line, "\"busy\"\n", "the oldest is told to come again");
+}
+
+#[test]
+fn requests_take_a_share_of_the_time_and_are_served_in_turn() {
+    let (_dir, path, mut control) = listen();
+    let mut clients: Vec<_> = (0..REQUESTS_MAX + 3).map(|_| connect(&path)).collect();
+    clients.iter_mut().for_each(|c| c.write_all(b"\"status\"\n").unwrap());
+    turn(&mut control, S(1));
+    let first = turn(&mut control, S(1));
+    assert_eq!(first.len(), REQUESTS_MAX);
+    assert_eq!(control.next_at(), Some(Duration::ZERO), "the others are due");
+    control.took(Duration::from_millis(10), S(1));
+    let due = S(1) + Duration::from_millis(30);
+    assert_eq!(control.next_at(), Some(due));
+    assert!(turn(&mut control, S(1)).is_empty());
+    // One that is not wanted any more is no reason to wake before.
+    drop(clients.pop());
+    let ready = crate::sys::poll::wait(&control.interests(), Some(S(0))).unwrap();
+    assert!(!ready.contains(&true));
+    let second = turn(&mut control, due);
+    assert_eq!(second.len(), 3);
+    assert!(first.last().unwrap().0 < second[0].0);
+    control.took(S(60), due);
+    assert_eq!(control.pause_until, due + PAUSE_MAX);
+}
+
+#[test]
+fn answers_that_are_not_read_take_bounded_memory() {
+    let (_dir, path, mut control) = listen();
+    let mut clients: Vec<_> = (0..6).map(|_| connect(&path)).collect();
+    clients.iter_mut().for_each(|c| c.write_all(b"\"status\"\n").unwrap());
+    turn(&mut control, S(0));
+    let big = Answer::Done(vec!["x".repeat(OUTPUT_MAX / 3)]);
+    for (id, _) in turn(&mut control, S(0)) {
+        control.answer(id, &big, S(0));
+        let kept: usize = control.clients.iter().map(|c| c.output.len()).sum();
+        assert!(kept <= OUTPUT_MAX, "{kept}");
+    }
+    turn(&mut control, S(0));
+    assert!(control.clients.len() < 6);
+    assert!(matches!(control.clients.last().unwrap().stage, ConnectionStage::Taking(_)));
+}
+
+#[test]
 fn excess_clients_do_not_keep_the_loop_awake() {
     let (_dir, path, mut control) = listen();
     let mut clients: Vec<_> = (0..=CLIENTS_MAX).map(|_| connect(&path)).collect();
+    turn(&mut control, S(0));
     turn(&mut control, S(0));
     assert_eq!(control.clients.len(), CLIENTS_MAX);
     let ready = crate::sys::poll::wait(&control.interests(), Some(S(0))).unwrap();
