@@ -40,6 +40,8 @@ pub enum Role {
     Sync,
     /// Examines the path in its argument, which may block, and receives no messages.
     Look,
+    /// Reads the token file in its argument, which may block, and sends one message.
+    Token,
 }
 
 impl Role {
@@ -53,6 +55,7 @@ impl Role {
             Role::Reporter => "reporter",
             Role::Sync => "sync",
             Role::Look => "look",
+            Role::Token => "token",
         }
     }
 
@@ -66,6 +69,7 @@ impl Role {
             Role::Reporter,
             Role::Sync,
             Role::Look,
+            Role::Token,
         ]
         .into_iter()
         .find(|r| r.word().as_bytes() == word)

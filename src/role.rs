@@ -2,7 +2,7 @@
 
 use crate::message::Role;
 use crate::path::as_written;
-use crate::supervisor::daemon;
+use crate::supervisor::{daemon, token};
 use crate::sys::confine::{self, Also, Does};
 use crate::sys::{channel, log, process, session, umask};
 use slog::{Logger, crit};
@@ -29,6 +29,7 @@ fn short_name(role: Role) -> OsString {
         Role::Reporter => "syncsup-report".into(),
         Role::Sync => "syncsup-sync".into(),
         Role::Look => "syncsup-look".into(),
+        Role::Token => "syncsup-token".into(),
     }
 }
 
@@ -38,7 +39,7 @@ fn give_up(role: Role, log: &Logger) -> io::Result<()> {
     confine::no_core_files()?;
     match role {
         Role::Watcher => confine::give_up(Does::Works, Also::default(), log),
-        Role::Sync | Role::Look => {
+        Role::Sync | Role::Look | Role::Token => {
             confine::look_into_no_process()?;
             confine::give_up(Does::Works, Also::default(), log)
         }
@@ -81,6 +82,10 @@ pub fn run(role: Role) -> ExitCode {
         Role::Look => {
             std::env::args_os().nth(1).iter().for_each(|path| process::look_at(path.as_ref()));
             0
+        }
+        Role::Token => {
+            let file = std::env::args_os().nth(1).unwrap_or_default();
+            token::read_and_tell(channel, file.as_ref())
         }
     };
     ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))

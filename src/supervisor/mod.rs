@@ -29,6 +29,7 @@ pub mod slots;
 mod state;
 #[cfg(test)]
 mod testing;
+pub(crate) mod token;
 pub(crate) mod topology;
 mod waiters;
 

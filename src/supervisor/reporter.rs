@@ -3,13 +3,11 @@
 
 use super::child::ChildEvent;
 use super::process::ChildProcess;
-use crate::config::http::token_error;
+use super::token::TokenFile;
 use crate::config::model::HttpServer;
-use crate::config::probe::{Machine, Probe};
 use crate::message::{
     FromReporter, InstanceStatus, ReporterStart, ReporterStatus, Role, ToReporter,
 };
-use crate::sys::own;
 use crate::sys::poll::Interest;
 use slog::{Logger, info, o, warn};
 use std::os::fd::BorrowedFd;
@@ -26,16 +24,12 @@ pub struct SupervisedReporter {
     log: Logger,
 }
 
-/// The longest token file, in bytes.
-const TOKEN_MOST: u64 = 4 << 10;
-
 /// A reporter that runs or will run with one configuration.
 struct Serving {
     http: HttpServer,
     process: ChildProcess<ToReporter, FromReporter>,
     listener: Listener,
-    /// What it was last told of the token file.
-    token: Option<Result<Vec<u8>, String>>,
+    token: Option<TokenFile>,
     next: Duration,
 }
 
@@ -55,7 +49,8 @@ impl Serving {
         let log = log.new(o!("reporter" => http.listen.to_string()));
         let process =
             ChildProcess::new(Role::Reporter, title.into(), || ToReporter::Stop, log.clone(), now);
-        Self { http, process, listener: Listener::Unknown, token: None, next: now }
+        let token = http.token_file.clone().map(|file| TokenFile::new(file, now));
+        Self { http, process, listener: Listener::Unknown, token, next: now }
     }
 }
 
@@ -70,15 +65,19 @@ impl SupervisedReporter {
         self.wanted = wanted;
     }
 
-    /// The descriptor to poll while it runs.
-    pub fn interest(&self) -> Option<(BorrowedFd<'_>, Interest)> {
-        self.serving.as_ref()?.process.interest()
+    /// The descriptors to poll.
+    pub fn interests(&self) -> Vec<(BorrowedFd<'_>, Interest)> {
+        let Some(serving) = &self.serving else { return Vec::new() };
+        let token = serving.token.as_ref().and_then(TokenFile::interest);
+        serving.process.interest().into_iter().chain(token).collect()
     }
 
     /// The next time at which [`SupervisedReporter::tick`] has an effect.
     pub fn next_at(&self) -> Option<Duration> {
         let serving = self.serving.as_ref()?;
-        serving.process.next_at().into_iter().chain([serving.next]).min()
+        let token = serving.token.as_ref().map(TokenFile::next_at);
+        let process = serving.process.next_at().filter(|_| serving.may_start());
+        process.into_iter().chain(token).chain([serving.next]).min()
     }
 
     /// True if it has exited and will not be started.
@@ -135,16 +134,19 @@ impl SupervisedReporter {
             self.serving = self.wanted.clone().map(|http| Serving::new(http, &self.log, now));
         }
         let Some(serving) = &mut self.serving else { return false };
-        if serving.process.step(ChildEvent::Tick, now) {
+        serving.read_token(&self.log, now);
+        if serving.may_start() && serving.process.step(ChildEvent::Tick, now) {
             let start = ReporterStart { http: serving.http.clone(), debug: self.debug };
             serving.process.start(Ok((ToReporter::Start(Box::new(start)), vec![])), now);
-            serving.token = None;
+            if let Some(token) = &mut serving.token {
+                token.tell_again();
+            }
             serving.next = now;
         }
+        serving.tell_token(now);
         let due = now >= serving.next;
         if due {
             serving.next = now + EVERY;
-            serving.tell_token(now);
         }
         due && serving.process.runs() && !serving.process.is_behind()
     }
@@ -158,17 +160,24 @@ impl SupervisedReporter {
 }
 
 impl Serving {
-    /// Reads the token file again, so that a new token takes effect immediately.
+    /// True once the token is known, so that it never refuses a client that has it.
+    fn may_start(&self) -> bool {
+        self.token.as_ref().is_none_or(TokenFile::is_known)
+    }
+
+    fn read_token(&mut self, log: &Logger, now: Duration) {
+        if let Some(trouble) = self.token.as_mut().and_then(|token| token.tick(now)) {
+            warn!(log, "{trouble}");
+        }
+    }
+
+    /// Tells it a new token, or that there is none.
     fn tell_token(&mut self, now: Duration) {
-        let Some(file) = &self.http.token_file else { return };
-        let (name, path) = (file.to_string(), file.as_path());
-        let found = match token_error(&name, &Machine.password_file(path)) {
-            Some(why) => Err(why),
-            None => own::glance(path, TOKEN_MOST).map_err(|e| e.to_string()),
-        };
-        if self.process.runs() && self.token.as_ref() != Some(&found) {
-            self.process.send(&ToReporter::Token(found.clone()), vec![], now);
-            self.token = Some(found);
+        let Some(token) = &mut self.token else { return };
+        if self.process.runs()
+            && let Some(news) = token.news()
+        {
+            self.process.send(&ToReporter::Token(news), vec![], now);
         }
     }
 

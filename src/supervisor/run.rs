@@ -170,7 +170,7 @@ impl Supervisor {
             }
         }
         let reporter = fds.len();
-        fds.extend(self.reporter.interest());
+        fds.extend(self.reporter.interests());
         let ready = wait(&fds, Some(timeout)).map_err(|e| Error::system("cannot poll", e))?;
         drop(fds);
         let now = monotonic();
@@ -179,7 +179,7 @@ impl Supervisor {
         {
             self.localpaths[localpath].hear(child, &mut self.shared, now);
         }
-        if ready.get(reporter) == Some(&true) {
+        if ready[reporter..].contains(&true) {
             self.reporter.hear(now);
         }
         self.serve(&mut files.control, &ready[1..=clients], now);

@@ -89,6 +89,12 @@ impl GroupChild {
         let _ = killpg(self.id(), Signal::SIGKILL);
     }
 
+    /// Does not wait for it: a process that hangs is treated as an adopted one. If it has exited, it is reaped.
+    pub fn forget(&mut self) {
+        let _ = self.0.try_wait();
+        started().remove(&self.pid());
+    }
+
     /// Kills the rest of the group (an orphaned rsync), then waits for the leader.
     pub fn reap(mut self) -> io::Result<Exited> {
         self.kill();
@@ -105,8 +111,22 @@ impl GroupChild {
 /// Starts this program again, with the title `title`, `channel` of [`super::channel::pair_for`] as its standard input,
 /// and a process group of its own. `/proc/self/exe` is the same binary even after an upgrade.
 pub fn start_role(role: Role, title: &OsStr, channel: OwnedFd) -> io::Result<GroupChild> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0(title).current_dir("/").process_group(0);
+    start(role, title, None, channel)
+}
+
+/// The same for the role that reads a token file.
+pub fn start_reader(file: &Path, channel: OwnedFd) -> io::Result<GroupChild> {
+    start(Role::Token, "syncsup: token".as_ref(), Some(file), channel)
+}
+
+fn start(
+    role: Role,
+    title: &OsStr,
+    file: Option<&Path>,
+    channel: OwnedFd,
+) -> io::Result<GroupChild> {
+    let mut command = Command::new(SYNCS);
+    command.args(file).arg0(title).current_dir("/").process_group(0);
     // Only the supervisor notifies systemd. A plugin's command must not.
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
         command.env_remove(name);

@@ -1,6 +1,8 @@
 //! Access: with a token every client that has it, without one only this machine.
 
 use super::{ask, get, set_http, wait_reporter, world};
+use crate::common::fuse::Fuse;
+use crate::common::namespace::with_private_mounts;
 use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::World;
 use std::fs;
@@ -38,6 +40,44 @@ fn requests_need_the_token() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     wait_for("every client is refused", DEADLINE, || with("another-token-of-these") == 503);
     assert!(w.instance.log_text().contains("chmod 600"));
+}
+
+#[test]
+fn a_token_file_that_cannot_be_read_hangs_nothing() {
+    with_private_mounts(|| {
+        let (mut w, port, _reserved) = world("");
+        let dir = w.outside.join("m");
+        let file = dir.join("token");
+        fs::create_dir(&dir).unwrap();
+        fs::write(&file, TOKEN).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        set_http(&w, &format!("{{listen: '127.0.0.1:{port}', token_file: {file:?}}}"));
+        w.run(&[]);
+        wait_reporter(&w, "listening");
+        let asked = || ask(port, "GET", "/", &format!("Authorization: Bearer {TOKEN}\r\n")).status;
+        assert_eq!(asked(), 200);
+        let Some(fuse) = Fuse::mount(&dir) else { return eprintln!("SKIPPED: no FUSE here") };
+        fuse.hang(true);
+        let says = |words: &str| w.instance.log_text().matches(words).count();
+        let words = "no answer; the last token stays in force";
+        wait_for("a read that hangs", DEADLINE, || says(words) == 1);
+        assert_eq!(asked(), 200);
+        w.write("file", "x");
+        w.wait_identical();
+        let status = w.instance.status();
+        let reporter = &status["instances"][0]["reporter"];
+        assert!(reporter["state"] == "listening" && reporter["process"]["restarts"] == 0);
+        let readers =
+            || w.instance.family().iter().filter(|p| p.command == "syncsup: token").count();
+        assert!(readers() <= 1);
+        // It answers, and the file is gone; then it is back.
+        fuse.hang(false);
+        wait_for("every client is refused", DEADLINE, || asked() == 503);
+        drop(fuse);
+        wait_for("the token", DEADLINE, || asked() == 200);
+        assert_eq!(says(words), 1);
+        w.instance.stop();
+    });
 }
 
 #[test]
