@@ -592,6 +592,7 @@ impl World {
             side.like.borrow_mut().refused.clear();
         }
         self.make_way();
+        self.take_stock();
         for _ in 0..CALM_MOST {
             self.at += 1;
             self.watch();
