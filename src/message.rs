@@ -42,6 +42,8 @@ pub enum Role {
     Look,
     /// Reads the token file in its argument, which may block, and sends one message.
     Token,
+    /// Becomes the command in its arguments, as another user.
+    Command,
 }
 
 impl Role {
@@ -56,6 +58,7 @@ impl Role {
             Role::Sync => "sync",
             Role::Look => "look",
             Role::Token => "token",
+            Role::Command => "command",
         }
     }
 
@@ -70,6 +73,7 @@ impl Role {
             Role::Sync,
             Role::Look,
             Role::Token,
+            Role::Command,
         ]
         .into_iter()
         .find(|r| r.word().as_bytes() == word)

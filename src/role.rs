@@ -4,7 +4,7 @@ use crate::message::Role;
 use crate::path::as_written;
 use crate::supervisor::{daemon, token};
 use crate::sys::confine::{self, Also, Does};
-use crate::sys::{channel, log, process, session, umask};
+use crate::sys::{channel, log, process, run_as, session, umask};
 use slog::{Logger, crit};
 use std::ffi::OsString;
 use std::io;
@@ -30,6 +30,7 @@ fn short_name(role: Role) -> OsString {
         Role::Sync => "syncsup-sync".into(),
         Role::Look => "syncsup-look".into(),
         Role::Token => "syncsup-token".into(),
+        Role::Command => "syncsup-command".into(),
     }
 }
 
@@ -43,7 +44,9 @@ fn give_up(role: Role, log: &Logger) -> io::Result<()> {
             confine::look_into_no_process()?;
             confine::give_up(Does::Works, Also::default(), log)
         }
-        Role::Pusher | Role::Plugin | Role::Reporter => confine::look_into_no_process(),
+        Role::Pusher | Role::Plugin | Role::Reporter | Role::Command => {
+            confine::look_into_no_process()
+        }
         Role::Supervisor => Ok(()),
     }
 }
@@ -52,7 +55,10 @@ fn give_up(role: Role, log: &Logger) -> io::Result<()> {
 pub fn run(role: Role) -> ExitCode {
     let name = short_name(role);
     let shown = as_written(name.as_bytes());
-    session::close_inherited();
+    // A command holds its trace open, see `Program`.
+    if role != Role::Command {
+        session::close_inherited();
+    }
     umask::make_private();
     // Lines in a log have a time, whatever process writes them.
     let log = log::logger(false);
@@ -86,6 +92,10 @@ pub fn run(role: Role) -> ExitCode {
         Role::Token => {
             let file = std::env::args_os().nth(1).unwrap_or_default();
             token::read_and_tell(channel, file.as_ref())
+        }
+        Role::Command => {
+            let words: Vec<_> = std::env::args_os().skip(1).collect();
+            run_as::become_command(channel, &words, &log)
         }
     };
     ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))

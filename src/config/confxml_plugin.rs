@@ -104,6 +104,7 @@ fn command(element: &Element, notes: &mut Notes) -> Option<Call> {
         suffix: suffix.unwrap_or(Some(String::new()))?,
         ignore_error,
         include,
+        user: None,
     })
 }
 

@@ -162,6 +162,9 @@ pub(super) fn alarms(map: &mut Mapping, alarms: &Alarms) {
     if alarms.after_ms != ALARM_AFTER_MS {
         insert(map, "alarm_after", duration(alarms.after_ms));
     }
+    if let Some(user) = &alarms.user {
+        insert(map, "alarm_user", user.name.as_str());
+    }
 }
 
 /// Milliseconds in the largest unit that gives a whole number, among the units that the parser reads.
@@ -176,12 +179,15 @@ fn duration(ms: u64) -> String {
 fn plugin(plugin: &Plugin, place: &Place) -> Result<YamlValue> {
     let mut body = Mapping::new();
     let name = match &plugin.call {
-        Call::Command { prefix, suffix, ignore_error, include } => {
+        Call::Command { prefix, suffix, ignore_error, include, user } => {
             insert(&mut body, "prefix", prefix.as_str());
             insert(&mut body, "suffix", suffix.as_str());
             insert(&mut body, "ignore_error", *ignore_error);
             if !include.is_empty() {
                 insert(&mut body, "include", strings(include, place)?);
+            }
+            if let Some(user) = user {
+                insert(&mut body, "user", user.name.as_str());
             }
             "command"
         }

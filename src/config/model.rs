@@ -34,7 +34,7 @@ pub struct Config {
     pub sections: Vec<Plugin>,
 }
 
-/// The user that an instance of root becomes, before it starts any child.
+/// The user that an instance of root, or a command, becomes before it does anything else.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunAs {
     /// The place of its declaration; line 0 of no file for `--user`.

@@ -1,7 +1,7 @@
-//! `user:` and `--user`: the user that an instance of root becomes. Pure: the machine's answers are passed as values.
+//! `user:` and `--user`: the user that an instance of root becomes; `user:` of a command: the user that it runs as. Pure: the machine's answers are passed as values.
 
 use super::diagnostic::{Diagnostic, Notes, Severity};
-use super::model::{Place, RunAs};
+use super::model::{Config, LocalPath, Place, RunAs};
 use super::node::Node;
 use crate::path::as_written;
 use crate::trust::User;
@@ -70,6 +70,27 @@ pub(super) fn judge(
     Err(error(&run_as.place, format!("user {name}: {why}")))
 }
 
+/// The users that commands of plugins and alarms run as: each must exist, and only root can become another one.
+pub fn of_commands(
+    config: &Config,
+    find: &dyn Fn(&str) -> Option<User>,
+    current: User,
+) -> Vec<Diagnostic> {
+    let refused = |run_as: &RunAs| {
+        let name = as_written(run_as.name.as_bytes());
+        let why = match find(&run_as.name) {
+            Some(user) if current.uid == 0 || user.uid == current.uid => return None,
+            Some(_) => format!(
+                "only an instance of root can run commands as another user, and this one has user {}; remove it",
+                current.uid
+            ),
+            None => "no such user; create it, or correct the name".into(),
+        };
+        Some(error(&run_as.place, format!("user {name}: {why}")))
+    };
+    config.localpaths.iter().flat_map(LocalPath::command_users).filter_map(refused).collect()
+}
+
 /// Why a reload is refused: a process that has given up root cannot become another user.
 pub fn changed(old: Option<&RunAs>, new: Option<&RunAs>) -> Option<Diagnostic> {
     let name = |run_as: Option<&RunAs>| run_as.map(|run_as| run_as.name.clone());
@@ -118,6 +139,23 @@ mod tests {
             let error = said(name, current).unwrap_err();
             assert!(error.starts_with(why), "{error}");
         }
+    }
+
+    #[test]
+    fn users_of_commands_must_exist_and_need_root() {
+        let text = "localpaths:\n- watch: /d\n  remotes: ['h::m']\n  plugins:\n  - command:\n      prefix: /bin/true\n      \
+                    user: www\n  on_failure: /bin/true\n  alarm_user: none\n";
+        let config = crate::config::parse(text.as_bytes(), "a.yaml".as_ref()).config;
+        let said = |uid| -> Vec<String> {
+            let found = of_commands(&config, &find, User { uid, gid: 7 });
+            found.iter().map(ToString::to_string).collect()
+        };
+        let unknown = "a.yaml:9: user none: no such user; create it, or correct the name";
+        assert_eq!(said(0), [unknown]);
+        assert_eq!(said(33), [unknown], "its own user");
+        let other = said(7);
+        assert!(other[0].starts_with("a.yaml:7: user www: only an instance of root"), "{other:?}");
+        assert_eq!(other[1..], [unknown]);
     }
 
     #[test]

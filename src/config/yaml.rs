@@ -20,7 +20,7 @@ fn no_configuration() -> String {
 }
 
 /// Keys that are allowed at the top and in a localpath.
-const SETTINGS: [&str; 17] = [
+const SETTINGS: [&str; 18] = [
     "rsync",
     "inotify",
     "filter",
@@ -38,6 +38,7 @@ const SETTINGS: [&str; 17] = [
     "on_failure",
     "on_recovery",
     "alarm_after",
+    "alarm_user",
 ];
 
 /// Reads the bytes of a YAML file; `file` is only for messages.

@@ -5,7 +5,7 @@ use super::model::{Call, CallEvents, Framing, Manner, Plugin, Secret};
 use super::node::{Fields, Node, Value};
 use super::notation::duration_ms;
 use super::plugin_values::{base_url, no_nul, shell_only, url, words};
-use super::values;
+use super::{run_as, values};
 use crate::filter::{search_regex, whole_regex};
 use crate::path::OsBytes;
 
@@ -47,7 +47,7 @@ fn plugin(node: &Node, notes: &mut Notes) -> Option<Plugin> {
         return None;
     };
     let (own, read): (&[&str], Reader) = match key.text.as_str() {
-        "command" => (&["prefix", "suffix", "ignore_error", "include"], command),
+        "command" => (&["prefix", "suffix", "ignore_error", "include", "user"], command),
         "socket" => (&["host", "port", "separator"], socket),
         "http" => (&["url", "host", "port", "ca_file"], http),
         "refresh_cdn" => {
@@ -158,7 +158,8 @@ fn command(fields: &Fields, node: &Node, notes: &mut Notes) -> Option<Call> {
             include.extend(notes.take(item.line, "include", read));
         }
     }
-    Some(Call::Command { prefix: prefix?, suffix: suffix?, ignore_error, include })
+    let user = fields.get("user").and_then(|node| run_as::read(node, notes));
+    Some(Call::Command { prefix: prefix?, suffix: suffix?, ignore_error, include, user })
 }
 
 fn socket(fields: &Fields, node: &Node, notes: &mut Notes) -> Option<Call> {

@@ -4,6 +4,7 @@ use super::diagnostic::Notes;
 use super::model::*;
 use super::node::{Fields, Node};
 use super::notation::{duration_ms, size};
+use super::run_as;
 use super::yaml_rsync::Rsync;
 use super::yaml_values::{
     delay, max_delete, minutes, names, open_after, path, percent, set, set_option, standby, words,
@@ -101,6 +102,9 @@ impl Settings {
         set(&mut a.after_ms, fields.get("alarm_after"), "alarm_after", notes, |n| {
             duration_ms(n.text()?, None)
         });
+        if let Some(node) = fields.get("alarm_user") {
+            a.user = run_as::read(node, notes);
+        }
     }
 
     fn read_toggles(&mut self, node: &Node, notes: &mut Notes) {

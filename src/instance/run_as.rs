@@ -3,7 +3,7 @@
 use super::directories::Directories;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::model::{Config, Place};
-use crate::config::run_as::error;
+use crate::config::run_as::{error, of_commands};
 use crate::error::{Error, Result};
 use crate::rsync::params;
 use crate::sys::account::{Account, Purpose, can_create_in};
@@ -60,14 +60,14 @@ pub fn assume_owner(directories: &Directories, log: &Logger) -> Result<()> {
     }
 }
 
-/// What the user of this process, which is not root, cannot do of a configuration. It is an error if the configuration
-/// names that user.
+/// What the user of this process cannot do of a configuration: become the users of its commands; and, unless it is root,
+/// more, which is an error if the configuration names that user.
 pub fn beyond(config: &Config) -> Vec<Diagnostic> {
     let user = User::current();
+    let mut found = of_commands(config, &find, user);
     if user.uid == 0 {
-        return Vec::new();
+        return found;
     }
-    let mut found = Vec::new();
     let name = config.user.as_ref().map(|run_as| run_as.name.clone());
     let shown = name.clone().unwrap_or_else(|| user.uid.to_string());
     let severity = if name.is_some() { Severity::Error } else { Severity::Warning };

@@ -100,6 +100,7 @@ mod tests {
             suffix: "-x".into(),
             ignore_error: false,
             include: vec![],
+            user: None,
         };
         let head =
             |path: &str| format!("# /d plugin p: {path}: exit 1\\x0a$(x) (since t5, 2 tries)\n");

@@ -125,7 +125,8 @@ impl Runner {
         if let Some(line) = &station.line {
             let argv = line.argv(&subject.path);
             let trace = self.start.state_dir.join(format!("{TRACE}{}", self.number));
-            let program = Program::start(&argv, &[], line.ignore_error, &trace)
+            let user = station.plugin.run_as().map(|run_as| run_as.name.as_str());
+            let program = Program::start(&argv, &[], line.ignore_error, &trace, user)
                 .map_err(|e| format!("{}: {e}", argv[0].to_string_lossy()))?;
             let until = now + Duration::from_millis(station.plugin.manner.timeout_ms);
             return Ok(How::Program { program, until, late: false });

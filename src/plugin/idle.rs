@@ -52,7 +52,8 @@ impl Runner {
             self.number += 1;
             let trace = self.start.state_dir.join(format!("{TRACE}{}", self.number));
             info!(self.log, "running {what}");
-            match Program::start(&argv, &envs, false, &trace) {
+            let user = alarms.user.as_ref().map(|run_as| run_as.name.as_str());
+            match Program::start(&argv, &envs, false, &trace, user) {
                 Ok(program) => self.alarm_runs.push((what, program, now + ALARM_TIMEOUT)),
                 Err(e) => warn!(self.log, "{what}: {e}"; "program" => words[0].clone()),
             }

@@ -4,7 +4,7 @@ use super::alarm::Alarms;
 use super::caller::Pool;
 use super::prepare::{Control, open_journal, take_lock};
 use super::station::{Flight, Landed, Station};
-use crate::config::model::{Call, Plugin, plugin_titles};
+use crate::config::model::{Commands, plugin_titles};
 use crate::journal::{Journal, JournalError, Marked, RootCheck};
 use crate::message::{FromPlugin, PluginStart, PluginStatus, RemoteHealth, ToPlugin};
 use crate::sys::begin::{Begun, begin, cannot_start};
@@ -65,15 +65,14 @@ pub fn run(channel: OwnedFd) -> i32 {
     }
 }
 
-/// Gives up what a runner does not need that only calls servers. A command of the user's own may use sudo, and runs as it
-/// always did.
+/// Gives up what a runner does not need. A command that runs as this user may use sudo, and runs as it always did.
 fn give_up(start: &PluginStart, log: &Logger) -> std::io::Result<()> {
-    let command = |plugin: &Plugin| matches!(plugin.call, Call::Command { .. });
-    let localpath = &start.localpath;
-    if !localpath.alarms.is_empty() || localpath.plugins.iter().any(command) {
-        return Ok(());
-    }
-    confine::give_up(Does::Works, Also::default(), log)
+    let also = match start.localpath.commands() {
+        Commands::None => Also::default(),
+        Commands::AsOthers => Also { other_users: true, ..Also::default() },
+        Commands::AsThisUser => return Ok(()),
+    };
+    confine::give_up(Does::Works, also, log)
 }
 
 /// The state of a plugin runner.

@@ -54,7 +54,7 @@ impl Station {
     /// Errors are for people.
     pub fn new(name: String, key: String, plugin: Plugin) -> Result<Self, String> {
         let line = match &plugin.call {
-            Call::Command { prefix, suffix, include, ignore_error } => {
+            Call::Command { prefix, suffix, include, ignore_error, .. } => {
                 Some(Line::new(prefix, suffix, include, *ignore_error)?)
             }
             _ => None,

@@ -40,6 +40,7 @@ fn also(start: &PusherStart) -> Also {
         trusted_attributes: has("xattrs"),
         access_times: has("open-noatime"),
         log: has("log-file"),
+        ..Also::default()
     }
 }
 

@@ -90,6 +90,22 @@ impl Account {
         done
     }
 
+    /// Turns this process, which is root's and has one thread, into one of this user, for ever, without any right beyond
+    /// those of the user. A process that is this user's already stays as it is.
+    pub(super) fn assume_alone(&self) -> io::Result<()> {
+        let uid = Uid::from_raw(self.uid);
+        if uid == Uid::effective() {
+            return Ok(());
+        }
+        confine::become_user(uid, Gid::from_raw(self.gid), &self.groups)
+    }
+
+    /// What tells a program whose files are its own.
+    pub(super) fn variables(&self) -> [(&'static str, OsString); 3] {
+        let name = || OsString::from(&self.name);
+        [("HOME", self.home.clone().into_os_string()), ("USER", name()), ("LOGNAME", name())]
+    }
+
     /// Turns this process, which is root's and has one thread, into one of this user, for ever. Returns the names of the
     /// capabilities that it should keep and does not have. After an error this process must exit.
     pub fn assume(&self, purpose: Purpose, log: &Logger) -> io::Result<Vec<&'static str>> {
@@ -112,9 +128,7 @@ impl Account {
         if [now.real, now.effective, now.saved] != [uid; 3] || (self.uid != 0 && back.is_ok()) {
             return Err(io::Error::other("the system did not give up root"));
         }
-        let home = self.home.clone().into_os_string();
-        let name = || OsString::from(&self.name);
-        let _ = ENVIRONMENT.set([("HOME", home), ("USER", name()), ("LOGNAME", name())]);
+        let _ = ENVIRONMENT.set(self.variables());
         let missing = purpose.capabilities().difference(kept);
         Ok(missing.iter_names().map(|(name, _)| name).collect())
     }

@@ -2,6 +2,7 @@
 //! programs that it starts give up the same.
 
 use super::domain::{Reach, stay_within};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, capabilities, remove_capability_from_bounding_set, set_capabilities,
@@ -98,6 +99,8 @@ pub struct Also {
     pub access_times: bool,
     /// It writes a log file, wherever that is.
     pub log: bool,
+    /// It starts programs as other users, and kills them.
+    pub other_users: bool,
 }
 
 impl Also {
@@ -106,6 +109,10 @@ impl Also {
         of(self.trusted_attributes, CapabilitySet::SYS_ADMIN)
             | of(self.access_times, CapabilitySet::FOWNER)
             | of(self.log, CapabilitySet::DAC_OVERRIDE)
+            | of(
+                self.other_users,
+                CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL,
+            )
     }
 }
 
@@ -170,12 +177,16 @@ pub fn answer_only(reads: &[&str], log: &Logger) -> io::Result<()> {
 
 /// Changes from root to the user nobody, with no groups but its own. An error leaves this process root.
 fn become_nobody() -> io::Result<()> {
-    use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
     if !Uid::effective().is_root() {
         return Ok(());
     }
-    let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-    setgroups(&[])?;
+    become_user(Uid::from_raw(NOBODY), Gid::from_raw(NOBODY), &[])
+}
+
+/// Changes the user, the group and all other groups of this process, for good: it loses what root may do.
+pub(super) fn become_user(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
+    // The user last: it gives up the right to change the others.
+    setgroups(groups)?;
     setresgid(gid, gid, gid)?;
     Ok(setresuid(uid, uid, uid)?)
 }

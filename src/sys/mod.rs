@@ -24,6 +24,7 @@ pub mod process;
 pub mod procfs;
 pub mod program;
 pub mod rsync;
+pub mod run_as;
 pub mod script;
 pub mod session;
 pub mod signals;

@@ -1,9 +1,12 @@
 //! Runs a user's command: no shell, a process group of its own, its output on a pipe. A trace file lets a successor
 //! find the command when this process was killed.
 
+use super::channel::{Channel, Received, pair_for};
 use super::process::{kill_pid, lock_holders};
+use super::run_as;
 use super::script::explained;
 use super::umask::as_given;
+use crate::message::Role;
 use crate::stat::Exited;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -27,26 +30,44 @@ pub struct Program {
     output: Option<File>,
     kept: Vec<u8>,
     trace: PathBuf,
+    /// Why it could not be started as another user, if that is what happened.
+    refusal: Option<Channel<(), String>>,
 }
 
 impl Program {
     /// Starts `argv` in `/`, with its output (or no output, with `quiet`) on a pipe. `trace` is a file that the command
-    /// holds open while it runs. It is removed when the exit of the command is seen.
+    /// holds open while it runs. It is removed when the exit of the command is seen. With `user`, it runs as the user of
+    /// this name; then an error that prevents its start is found by [`Program::ended`].
     pub fn start(
         argv: &[OsString],
         envs: &[(&str, OsString)],
         quiet: bool,
         trace: &Path,
+        user: Option<&str>,
     ) -> io::Result<Self> {
         let (program, words) =
             argv.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
+        let helper = user.map(|_| pair_for(Role::Command)).transpose()?;
         let mut mark = File::create(trace)?;
         // The lock distinguishes the command from other processes that have the file open, see `lock_holders`.
         rustix::fs::flock(&mark, FlockOperation::NonBlockingLockExclusive)?;
         mark.write_all(format!("{}\n", std::process::id()).as_bytes())?;
-        let mut command = Command::new(program);
+        let mut command = match user {
+            None => Command::new(program),
+            Some(user) => run_as::helper(user, program),
+        };
         command.args(words).envs(envs.iter().map(|(k, v)| (k, v))).current_dir("/");
-        command.process_group(0).stdin(Stdio::null());
+        command.process_group(0);
+        let refusal = match helper {
+            None => {
+                command.stdin(Stdio::null());
+                None
+            }
+            Some((ours, theirs)) => {
+                command.stdin(theirs);
+                Some(Channel::new(ours))
+            }
+        };
         let mut output = None;
         if quiet {
             command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -61,7 +82,9 @@ impl Program {
         let child = as_given(|| command.spawn());
         fcntl_setfd(&mark, FdFlags::CLOEXEC)?;
         match child {
-            Ok(child) => Ok(Self { child, output, kept: Vec::new(), trace: trace.to_owned() }),
+            Ok(child) => {
+                Ok(Self { child, output, kept: Vec::new(), trace: trace.to_owned(), refusal })
+            }
             Err(e) => {
                 let _ = std::fs::remove_file(trace);
                 Err(explained(program, e))
@@ -93,11 +116,16 @@ impl Program {
         }
     }
 
-    /// Its exit status, if it has exited, and the end of its output. Processes that it left behind keep running.
+    /// Its exit status, if it has exited, and the end of its output; an error if it was never started. Processes that it left behind keep running.
     pub fn ended(&mut self) -> io::Result<Option<(Exited, Vec<u8>)>> {
         let Some(status) = self.child.try_wait()? else { return Ok(None) };
         self.drain();
         let _ = std::fs::remove_file(&self.trace);
+        if let Some(refusal) = &mut self.refusal
+            && let Ok(Received::Message(why, _)) = refusal.receive()
+        {
+            return Err(io::Error::other(why));
+        }
         let exited = match status.code() {
             Some(code) => Exited::Code(code),
             None => Exited::Signal(status.signal().unwrap_or(0)),
@@ -161,14 +189,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let trace = dir.path().join("t");
         let script = "yes | head -c 1000000; echo \"$X\" >&2; exit 3";
-        let mut run = Program::start(&argv(script), &[("X", "end".into())], false, &trace).unwrap();
+        let mut run =
+            Program::start(&argv(script), &[("X", "end".into())], false, &trace, None).unwrap();
         let (exited, output) = end(&mut run);
         assert_eq!(exited, Exited::Code(3));
         assert!(output.len() == KEPT && output.ends_with(b"y\nend\n"));
         assert!(!trace.exists());
-        let mut quiet = Program::start(&argv("echo x"), &[], true, &trace).unwrap();
+        let mut quiet = Program::start(&argv("echo x"), &[], true, &trace, None).unwrap();
         assert_eq!(end(&mut quiet), (Exited::Code(0), vec![]));
-        assert!(Program::start(&["/none/such".into()], &[], true, &trace).is_err());
+        assert!(Program::start(&["/none/such".into()], &[], true, &trace, None).is_err());
         assert!(!trace.exists());
     }
 
@@ -176,12 +205,13 @@ mod tests {
     fn a_program_is_killed_with_its_children_and_found_by_its_trace() {
         let dir = tempfile::tempdir().unwrap();
         let mut run =
-            Program::start(&argv("sleep 77 & sleep 77"), &[], false, &dir.path().join("c1"))
+            Program::start(&argv("sleep 77 & sleep 77"), &[], false, &dir.path().join("c1"), None)
                 .unwrap();
         run.kill();
         assert_eq!(end(&mut run).0, Exited::Signal(9));
         let trace = dir.path().join("c2");
-        let mut orphan = Program::start(&argv("sleep 77 & sleep 77"), &[], false, &trace).unwrap();
+        let mut orphan =
+            Program::start(&argv("sleep 77 & sleep 77"), &[], false, &trace, None).unwrap();
         assert!(lock_holders(&trace).iter().any(|h| h.ours));
         // A backup that reads the directory.
         let script = format!("exec 7<{}; exec sleep 77", trace.display());

@@ -111,8 +111,13 @@ fn every_option_can_be_switched_on() {
     assert_eq!(localpath.crontab, Some(crontab));
     assert!(localpath.inotify.attrib && localpath.inotify.modify && localpath.inotify.create_file);
     let include = vec![r"(.*)\.php".into(), r"(.*)\.sh".into()];
-    let command =
-        Call::Command { prefix: "/bin/sh".into(), suffix: "".into(), ignore_error: true, include };
+    let command = Call::Command {
+        prefix: "/bin/sh".into(),
+        suffix: "".into(),
+        ignore_error: true,
+        include,
+        user: None,
+    };
     assert_eq!(localpath.plugins.len(), 1);
     assert_eq!(localpath.plugins[0].call, command);
     // sersync had no limit.

@@ -197,6 +197,7 @@ fn plugins_are_read() {
             suffix: "".into(),
             ignore_error: true,
             include,
+            user: None,
         },
         Call::Socket { host: "h".into(), port: 80, framing: Framing::Connection },
         Call::Http { url: "http://h:81/".into(), ca_file: None },

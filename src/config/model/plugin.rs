@@ -1,6 +1,6 @@
 //! Plugins, and the commands that run when a remote is in trouble.
 
-use super::Place;
+use super::{LocalPath, Place, RunAs};
 use crate::path::{OsBytes, fnv1a};
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +82,8 @@ pub enum Call {
         ignore_error: bool,
         /// Only whole absolute paths that match one of these; all paths if empty.
         include: Vec<OsBytes>,
+        /// The user that it runs as, if not the user of this program.
+        user: Option<RunAs>,
     },
     /// Sends the changed path to a TCP address.
     Socket {
@@ -114,6 +116,47 @@ pub enum Call {
         /// `regexurl`'s `match`, if `regex` is on.
         url_match: Option<String>,
     },
+}
+
+impl Plugin {
+    /// The user that it runs as, if it is a command that names one.
+    pub fn run_as(&self) -> Option<&RunAs> {
+        match &self.call {
+            Call::Command { user, .. } => user.as_ref(),
+            Call::Socket { .. } | Call::Http { .. } | Call::RefreshCdn { .. } => None,
+        }
+    }
+}
+
+impl LocalPath {
+    /// The users that commands of its plugins and alarms run as.
+    pub fn command_users(&self) -> impl Iterator<Item = &RunAs> {
+        self.plugins.iter().filter_map(Plugin::run_as).chain(&self.alarms.user)
+    }
+
+    /// Which programs of the user's own its plugin runner starts.
+    pub fn commands(&self) -> Commands {
+        let is_command = |p: &&Plugin| matches!(p.call, Call::Command { .. });
+        let plugins = self.plugins.iter().filter(is_command).map(|p| p.run_as().is_some());
+        let alarms = (!self.alarms.is_empty()).then_some(self.alarms.user.is_some());
+        let all: Vec<bool> = plugins.chain(alarms).collect();
+        match all.as_slice() {
+            [] => Commands::None,
+            all if all.iter().all(|as_other| *as_other) => Commands::AsOthers,
+            _ => Commands::AsThisUser,
+        }
+    }
+}
+
+/// Programs of the user's own that a plugin runner starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commands {
+    /// None: its plugins are called over the network.
+    None,
+    /// Each names the user that it runs as.
+    AsOthers,
+    /// At least one runs with all rights of this program.
+    AsThisUser,
 }
 
 /// How a socket plugin separates paths.
@@ -190,7 +233,7 @@ fn numbered(names: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 /// Commands that run when a remote is in trouble.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alarms {
     /// Runs when a remote has been in trouble for `after_ms`.
     pub on_failure: Vec<String>,
@@ -198,11 +241,18 @@ pub struct Alarms {
     pub on_recovery: Vec<String>,
     /// Milliseconds of trouble before `on_failure`.
     pub after_ms: u64,
+    /// The user that both run as, if not the user of this program.
+    pub user: Option<RunAs>,
 }
 
 impl Default for Alarms {
     fn default() -> Self {
-        Self { on_failure: Vec::new(), on_recovery: Vec::new(), after_ms: ALARM_AFTER_MS }
+        Self {
+            on_failure: Vec::new(),
+            on_recovery: Vec::new(),
+            after_ms: ALARM_AFTER_MS,
+            user: None,
+        }
     }
 }
 
@@ -226,8 +276,51 @@ mod tests {
             suffix: String::new(),
             ignore_error: false,
             include: vec![],
+            user: None,
         };
         Plugin { place: Place::default(), call, watch: None, manner: Manner::default() }
+    }
+
+    fn as_other(prefix: &str) -> Plugin {
+        let mut plugin = command(prefix);
+        if let Call::Command { user, .. } = &mut plugin.call {
+            *user = Some(RunAs { name: "other".into(), place: Place::default() });
+        }
+        plugin
+    }
+
+    #[test]
+    fn a_runner_keeps_its_privileges_for_any_command_without_a_user() {
+        let commands = |settings: &str| {
+            let text = format!("localpaths:\n- watch: /d\n  remotes: ['h::m']\n{settings}");
+            let parsed = crate::config::parse(text.as_bytes(), "a.yaml".as_ref());
+            assert!(parsed.diagnostics.is_empty(), "{:?}", parsed.diagnostics);
+            parsed.config.localpaths[0].commands()
+        };
+        let plugins = |list: &str| format!("  plugins: [{list}]\n");
+        let (server, with, without) = (
+            "socket: {host: h, port: 1}",
+            "command: {prefix: /bin/a, user: www}",
+            "command: {prefix: /bin/b}",
+        );
+        let alarm = "  on_recovery: /bin/c\n";
+        for (settings, expected) in [
+            (String::new(), Commands::None),
+            (plugins(server), Commands::None),
+            (plugins(&format!("{server}, {with}")), Commands::AsOthers),
+            (plugins(&format!("{without}, {with}")), Commands::AsThisUser),
+            (plugins(with) + alarm, Commands::AsThisUser),
+            (plugins(with) + alarm + "  alarm_user: www\n", Commands::AsOthers),
+            (plugins(without) + alarm + "  alarm_user: www\n", Commands::AsThisUser),
+            ("  alarm_user: www\n".into(), Commands::None),
+        ] {
+            assert_eq!(commands(&settings), expected, "{settings}");
+        }
+    }
+
+    #[test]
+    fn a_user_does_not_change_the_identity_of_a_call() {
+        assert_eq!(plugin_names(&[command("a")]), plugin_names(&[as_other("a")]));
     }
 
     #[test]

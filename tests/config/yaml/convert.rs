@@ -52,8 +52,9 @@ trash: {keep: 36h}
 on_failure: [/bin/mail, 'it is down']
 on_recovery: /bin/up
 alarm_after: 2m
+alarm_user: daemon
 plugins:
-- command: {prefix: /bin/p, timeout: 5s, parallel: 1, retry: 3s, attempts: 2, keep: 2h, events: [delete]}
+- command: {prefix: /bin/p, user: www-data, timeout: 5s, parallel: 1, retry: 3s, attempts: 2, keep: 2h, events: [delete]}
 - socket: {host: h, port: 1, separator: nul}
 - socket: {host: h, port: 2, separator: newline}
 - http: {url: 'https://h/x', ca_file: /etc/ca.pem}

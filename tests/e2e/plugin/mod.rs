@@ -9,6 +9,7 @@ mod journal;
 mod kills;
 pub mod servers;
 mod trouble;
+mod users;
 
 use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::{Setup, World};
