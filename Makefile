@@ -5,7 +5,7 @@
 #                script in /etc/init.d too; SERSYNC=1 makes it callable as sersync. make uninstall takes the same words
 # make deb, rpm  a package in target/debian, target/generate-rpm
 # make sbom      target/package/syncsup.cdx.json: what the program is built from (CycloneDX). Packages have it, too
-# make test-faults  faults of every kind under churn, from a random seed that is printed: 20 minutes; make soak: for 8 hours
+# make test-faults  faults of every kind under churn, from a random seed that is printed: 25 minutes; make soak: for 8 hours
 #                at 200 changes a second, or for SYNCSUP_SOAK_S seconds, with a table in target/soak.csv
 # make simulate  runs schedules of a simulated pusher for a day, or for SYNCSUP_SIMULATE_S seconds
 # make bench     measures beside lsyncd and a bare rsync, and writes docs/benchmarks.md; make bench-full, five times each
@@ -154,6 +154,8 @@ sbom:
 # What the packages hold. The script in init.d is for the few machines with Debian and without systemd; systemd prefers
 # its own unit.
 stage: build
+	@# Only tests kill a process at a named step.
+	! grep -qa SYNCSUP_FAULT_POINTS $(BINARY)
 	rm -rf $(STAGE)
 	$(MAKE) --no-print-directory install DESTDIR=$(STAGE)/deb PREFIX=/usr INIT=sysv \
 		ZSHDIR=/usr/share/zsh/vendor-completions

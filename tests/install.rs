@@ -387,3 +387,39 @@ fn an_old_rust_is_reported_with_what_to_install() {
         "looked at before anything is installed"
     );
 }
+
+/// The two names stand for all: one comes from the order, one from the steps.
+#[test]
+fn a_released_program_has_no_fault_points() {
+    let names = ["SYNCSUP_FAULT_POINTS", "WatcherCheckpointed"];
+    let found = |file: &Path| {
+        names.map(|name| {
+            let out = Command::new("grep").args(["-qaF", name]).arg(file).output().unwrap();
+            assert!(out.status.code() < Some(2), "{}", text(&out));
+            out.status.success()
+        })
+    };
+    // This shows that they would be found.
+    let program = Path::new(env!("CARGO_BIN_EXE_syncsup"));
+    assert_eq!(found(program), [cfg!(debug_assertions); 2]);
+    // What a release compiles of that room, which alone knows what to do at a step.
+    let dir = tempfile::tempdir().unwrap();
+    let object = dir.path().join("room.o");
+    let words = "--edition=2024 --crate-type=lib --emit=obj -Cdebug-assertions=no -Awarnings";
+    let mut args: Vec<&str> = words.split(' ').collect();
+    args.extend(["src/sys/fault_point.rs", "-o", object.to_str().unwrap()]);
+    if let Some(out) = tool("rustc", &args) {
+        assert!(out.status.success(), "{}", text(&out));
+        assert_eq!(found(&object), [false; 2]);
+    }
+    for line in read("Cargo.toml").lines() {
+        assert!(!line.contains("debug-assertions"), "{line}");
+    }
+    // A released program, where one was built.
+    let released = program.ancestors().nth(2).unwrap().join("release/syncsup");
+    if released.exists() {
+        assert_eq!(found(&released), [false; 2], "{}", released.display());
+    } else {
+        eprintln!("SKIPPED: there is no {}", released.display());
+    }
+}

@@ -9,6 +9,7 @@ use crate::journal::{FILE_NAME, Journal, JournalError};
 use crate::path::{PUSHER_LOCK, ROOT_FILE};
 use crate::reconcile_reason::ReconcileReason;
 use crate::sys::clock;
+use crate::sys::fault_point::{Point, pass};
 use slog::{Logger, crit, info, warn};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -42,6 +43,7 @@ pub fn quarantine(dir: &Path, time: &str) -> io::Result<PathBuf> {
     let mut marker = File::create(dir.join(MARKER))?;
     marker.write_all(time.as_bytes())?;
     marker.sync_all()?;
+    pass(Point::QuarantineBegun);
     rename(dir, time)
 }
 
@@ -50,12 +52,14 @@ pub fn begin_new<'a>(
     dir: &Path,
     names: impl IntoIterator<Item = &'a String>,
 ) -> std::result::Result<(), JournalError> {
+    pass(Point::QuarantineRenamed);
     let mut journal = Journal::open(dir)?;
     for name in names {
         // The row may exist already, without the request.
         journal.remote(name, Some((&ReconcileReason::JournalSetAside, clock::wall_ms())))?;
         journal.want_reconcile(name, Some(&ReconcileReason::JournalSetAside))?;
     }
+    pass(Point::QuarantineEnds);
     match std::fs::remove_file(dir.join(MARKER)) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(JournalError::Refused(e.to_string())),
         _ => Ok(()),
@@ -94,6 +98,7 @@ fn rename(dir: &Path, time: &str) -> io::Result<PathBuf> {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
             _ => {}
         }
+        pass(Point::QuarantineRenames);
     }
     Ok(quarantined)
 }

@@ -8,6 +8,7 @@ use super::subject::{Decision, Subject, decide};
 use crate::journal::{CallEnd, Due, JournalError};
 use crate::path::RelPath;
 use crate::sys::clock;
+use crate::sys::fault_point::{Point, pass};
 use crate::sys::files::Root;
 use crate::sys::program::Program;
 use slog::{debug, info, warn};
@@ -108,6 +109,7 @@ impl Runner {
         self.number += 1;
         match self.launch(n, subject, now) {
             Ok(how) => {
+                pass(Point::PluginCalls);
                 let number = self.number;
                 self.flights.push(Flight { number, station: n, due, called, how });
             }
@@ -211,7 +213,9 @@ impl Runner {
         let station = &mut self.stations[*n];
         let manner = &station.plugin.manner;
         let end = queue::end(due, outcome, *called, manner, wall);
+        pass(Point::PluginCalled);
         self.journal.end_call(&station.key, due, &end, wall)?;
+        pass(Point::PluginRecorded);
         station.lane.ends(&due.path, outcome, manner, now);
         self.said.dirty = true;
         let Outcome::Failed { error, .. } = outcome else {

@@ -21,6 +21,7 @@ use crate::path::OsBytes;
 use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::differ::Touched;
 use crate::sys::clock;
+use crate::sys::fault_point::{Point, pass};
 use slog::warn;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -78,7 +79,11 @@ impl Pusher {
                 kinds.into_iter().for_each(want);
             }
             Action::KeepSettings => journal.set_settings(name, &self.context.start.settings)?,
-            Action::Begin => journal.set_clean(name, false)?,
+            Action::Begin => {
+                pass(Point::PusherBegins);
+                journal.set_clean(name, false)?;
+                pass(Point::PusherBegun);
+            }
             Action::WantReconcile(why) => journal.want_reconcile(name, Some(&why))?,
             Action::SetHeld(held) => journal.set_held(name, held.as_ref())?,
             Action::Owe(owe) => {
@@ -187,6 +192,7 @@ impl Pusher {
             events.push(Event::NotStarted(spec, blocked, slot));
             return Ok(events);
         };
+        pass(Point::PusherSelected);
         self.jobs.touch(&batch, self.state.wants_names());
         self.context.push_begins(now);
         match Push::start(&mut self.context, lane, batch, deferred, self.jobs.along(lane), now) {
@@ -311,7 +317,9 @@ impl Pusher {
     fn settle(&mut self, end: &Settlement, trouble: Option<&str>) -> Result<(), JournalError> {
         let now_ms = clock::wall_ms();
         let context = &mut self.context;
+        pass(Point::PusherSettles);
         context.journal.settle(&context.name, end, now_ms)?;
+        pass(Point::PusherSettled);
         context.remote_state.settled(end, now_ms);
         if end.success {
             self.status.pushed();
@@ -358,6 +366,7 @@ impl Pusher {
         self.context.master.close();
         self.exit = Some(0);
         if clean {
+            pass(Point::PusherEnds);
             // If this cannot be recorded, the next start looks for unfinished pushes.
             self.context.journal.set_clean(&self.context.name, true)?;
         }

@@ -9,6 +9,7 @@ use crate::message::{FromReporter, InstanceStatus, ReporterStart, ToReporter};
 use crate::sys::begin::{Begun, begin, cannot_start};
 use crate::sys::channel::{Channel, Received};
 use crate::sys::confine;
+use crate::sys::fault_point::{Point, pass};
 use crate::sys::log::Seldom;
 use crate::sys::poll::{self, Interest};
 use crate::sys::session::{be_modest, monotonic};
@@ -44,6 +45,7 @@ pub fn run(channel: OwnedFd) -> i32 {
     });
     match begun {
         Some(Begun { control, signals, start, .. }) => {
+            pass(Point::ReporterBegins);
             Reporter::new(control, signals, start).work()
         }
         None => 1,
@@ -150,6 +152,7 @@ impl Reporter {
             Some(_) => self.say(&FromReporter::Alive),
             None => match TcpListener::bind(self.start.http.listen) {
                 Ok(listener) => {
+                    pass(Point::ReporterListens);
                     confine::answer_only(READS, &self.log)
                         .map_err(|e| format!("cannot give up privileges: {e}"))?;
                     let (shown, log) = (self.shown.clone(), self.log.clone());

@@ -5,6 +5,7 @@ use crate::message::{FromChild, Role, ToChild};
 use crate::stat::Exited;
 use crate::sys::channel::{Channel, Received, pair_for};
 use crate::sys::clock;
+use crate::sys::fault_point::{Point, pass};
 use crate::sys::poll::Interest;
 use crate::sys::process::{GroupChild, start_role};
 use serde::{Serialize, de::DeserializeOwned};
@@ -135,6 +136,7 @@ impl<Out: Serialize + ToChild, In: DeserializeOwned + FromChild> ChildProcess<Ou
         let started = first.and_then(|(message, fds)| {
             let (ours, theirs) = pair_for(self.role)?;
             let child = start_role(self.role, &self.title, theirs)?;
+            pass(Point::SupervisorStarted);
             Ok((child, Channel::new(ours), message, fds))
         });
         match started {
@@ -208,6 +210,7 @@ impl<Out: Serialize + ToChild, In: DeserializeOwned + FromChild> ChildProcess<Ou
             last.push(message);
         }
         let ended = running.child.reap();
+        pass(Point::SupervisorReaped);
         let how = match &ended {
             Ok(how) => how.to_string(),
             Err(e) => format!("unknown: {e}"),

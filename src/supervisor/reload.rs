@@ -5,6 +5,7 @@ use super::state::Supervisor;
 use super::{configuration, topology};
 use crate::error::{Error, Result};
 use crate::instance::localpaths::ConfiguredLocalPath;
+use crate::sys::fault_point::{Point, pass};
 use crate::sys::session::monotonic;
 use slog::{error, info, warn};
 use std::time::Duration;
@@ -38,6 +39,7 @@ impl Supervisor {
         let diff = topology::diff(&old, &new);
         // The steps that can fail come first, so that no reload is applied halfway.
         let opened = self.open_new(&old, &new, now)?;
+        pass(Point::SupervisorReloads);
         for configured in new.iter().filter(|w| old.iter().any(|o| o.id == w.id)) {
             let Self { localpaths, shared, .. } = self;
             let localpath = localpaths
@@ -45,6 +47,7 @@ impl Supervisor {
                 .find(|l| l.configured.id == configured.id && l.is_configured());
             if let Some(localpath) = localpath {
                 localpath.reconfigure(configured.clone(), &diff, shared, now)?;
+                pass(Point::SupervisorReloads);
             }
         }
         for localpath in

@@ -9,6 +9,7 @@ pub mod descriptors;
 pub mod domain;
 pub mod executable;
 pub mod family;
+pub mod fault_point;
 pub mod files;
 pub mod hand_over;
 pub mod inotify;

@@ -14,6 +14,7 @@ use crate::journal::{Events, Scope};
 use crate::path::RelPath;
 use crate::stat::{Kind, Stat};
 use crate::sys::clock;
+use crate::sys::fault_point::{Point, pass};
 use crate::sys::files::lstat_at;
 use crate::sys::files::{Name, Root};
 use crate::watcher::checkpoint_validity::SLACK_NS;
@@ -271,6 +272,9 @@ impl Walker {
             let finished = loop {
                 if entries >= PORTION || clock::boot() >= until {
                     break false;
+                }
+                if job.purpose == Purpose::Scan {
+                    pass(Point::WatcherScans);
                 }
                 let reading = match job.reading.take() {
                     Some(reading) => Some(reading),

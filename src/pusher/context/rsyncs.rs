@@ -10,6 +10,7 @@ use crate::rsync::params;
 use crate::rsync::trash;
 use crate::rsync_run::dry_run::DryRun;
 use crate::sys::clock;
+use crate::sys::fault_point::{Point, pass};
 use crate::sys::files::Root;
 use crate::sys::rsync::{Launch, Rsync};
 use slog::debug;
@@ -103,6 +104,7 @@ impl Context {
         let argv = self.command(&Form::Rename, options, &extra, None);
         debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len());
         let launched = self.launch(&argv, placeholders).start_unprivileged(list);
+        pass(Point::PusherRenames);
         launched.map_err(|e| self.cannot_start(&e))
     }
 
@@ -234,6 +236,7 @@ impl Context {
         debug!(self.log, "rsync"; "command" => format!("{argv:?}"), "list_bytes" => list.len(),
             "standby" => fed.is_some());
         if let Some(rsync) = fed {
+            pass(Point::PusherFed);
             return Ok(rsync);
         }
         let launched = self.launch(&argv, &root.proc_path()).start(list);

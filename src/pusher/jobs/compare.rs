@@ -28,6 +28,7 @@ use crate::rsync_run::dry_run::{Compared, Counts, DryRun};
 use crate::rsync_run::run::Finished;
 use crate::stat::Kind;
 use crate::sys::clock;
+use crate::sys::fault_point::{Point, pass};
 use crate::sys::files::Root;
 use crate::sys::rsync::Rsync;
 use std::collections::{HashMap, HashSet};
@@ -445,6 +446,7 @@ impl Compare {
         }
         let incomplete = incomplete.as_ref().map(|incomplete| incomplete.message.clone());
         context.journal.settle(&context.name, &end, now_ms)?;
+        pass(Point::PusherOwes);
         let entries = self.found.entries;
         Ok(if last { CompareProgress::Done { incomplete, entries } } else { CompareProgress::Rows })
     }
@@ -596,6 +598,7 @@ fn spool(
     if everything {
         compare.whole.insert(RelPath::root());
     }
+    pass(Point::PusherCounted);
     Ok((Some(compare), CompareProgress::Rows))
 }
 

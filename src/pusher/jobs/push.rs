@@ -23,6 +23,7 @@ use crate::rsync::itemize::Change;
 use crate::rsync_run::run::{Finished, Run};
 use crate::stat::{Kind, Stat};
 use crate::sys::clock;
+use crate::sys::fault_point::{Point, pass};
 use crate::sys::files::Root;
 use slog::debug;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -302,6 +303,7 @@ impl Push {
             self.run = Some((step, aim, run));
             return Ok(PushProgress::Running);
         };
+        pass(Point::PusherRsyncEnded);
         let ahead = run.was_ahead();
         let finished = context.finish(run, exited)?;
         debug!(context.log, "rsync ended"; "how" => exited.to_string(), "message" => &finished.judgement.message);
@@ -353,6 +355,7 @@ impl Push {
 
     pub(super) fn plan(&mut self, context: &Context) -> Result<(), JobError> {
         let files = context.lstat_below(&self.root)?;
+        pass(Point::PusherLooks);
         let large = match self.lane {
             Lane::Large | Lane::Large2 => u64::MAX,
             Lane::Small | Lane::Bulk | Lane::Bulk2 => context.start.localpath.large_file_bytes,

@@ -4,6 +4,7 @@
 use crate::journal::{Events, Scope};
 use crate::path::RelPath;
 use crate::sys::clock;
+use crate::sys::fault_point::{Point, pass};
 use crate::sys::files::{self, Root};
 use crate::sys::inotify::Queue;
 use crate::watcher::change_set::ChangeSet;
@@ -108,6 +109,7 @@ impl<'a> ScanContext<'a> {
     ) -> Result<i32, Trouble> {
         let place = dir.proc_path().join(name);
         let wd = self.queue.add(&place, false)?;
+        pass(Point::WatcherWatches);
         let Some(at) = self.map.tree.path(wd) else { return Ok(wd) };
         let here = self.map.tree.path(parent).map(|dir| dir.join(name));
         if Some(&at) == here.as_ref() || self.open_watched(wd).is_err() {

@@ -1,6 +1,7 @@
 //! One turn of the loop: events, a portion of the walks, one record.
 
 use super::*;
+use crate::sys::fault_point::{Point, pass};
 use crate::watcher::change_set::StatRequest;
 use crate::watcher::maybe_open::LOOK_AFTER;
 
@@ -27,6 +28,9 @@ impl Service {
             self.take_notices(&notices, &mut changes, &mut left);
         }
         self.events_since_checkpoint |= count > 0;
+        if count > 0 {
+            pass(Point::WatcherRead);
+        }
         let done = self.walk(emptied.is_some(), &mut changes, &mut left);
         self.look_at_files(&mut changes);
         if emptied.is_some() {
@@ -321,8 +325,17 @@ impl Service {
                 debug!(self.log, "mark"; "path" => %m.path, "scope" => ?m.scope, "events" => m.events.bits());
             });
         }
+        if record.checkpoint.is_some() {
+            pass(Point::WatcherCheckpoints);
+        }
         match self.journal.record(&record, clock::wall_ms()) {
             Ok(()) => {
+                if record.checkpoint.is_some() {
+                    pass(Point::WatcherCheckpointed);
+                }
+                if !record.marks.is_empty() {
+                    pass(Point::WatcherMarked);
+                }
                 self.recorded(record, now);
                 Written::Yes
             }
