@@ -7,9 +7,10 @@ use super::station::{Flight, How, Landed};
 use super::subject::{Decision, Subject, decide};
 use crate::journal::{CallEnd, Due, JournalError};
 use crate::path::RelPath;
+use crate::stat::{Kind, Stat};
 use crate::sys::clock;
 use crate::sys::fault_point::{Point, pass};
-use crate::sys::files::Root;
+use crate::sys::files::{Root, is_no_directory};
 use crate::sys::program::Program;
 use slog::{debug, info, warn};
 use std::time::Duration;
@@ -239,12 +240,46 @@ impl Runner {
     }
 }
 
-/// Runs lstat. `None` if the path is certainly gone.
-fn look(root: &Root, path: &RelPath) -> std::io::Result<Option<crate::stat::Stat>> {
-    use std::io::ErrorKind::{NotADirectory, NotFound};
-    match root.lstat(path) {
+/// Runs lstat. `None` if the path is certainly gone: nothing is there, or something above it is no directory. A symlink
+/// is none, whatever it leads to.
+fn look(root: &Root, path: &RelPath) -> std::io::Result<Option<Stat>> {
+    let seen = |path: &RelPath| match root.lstat(path) {
         Ok(stat) => Ok(Some(stat)),
-        Err(e) if matches!(e.kind(), NotFound | NotADirectory) => Ok(None),
+        Err(e) if is_no_directory(&e) => Ok(None),
         Err(e) => Err(e),
+    };
+    for above in path.parent().iter().flat_map(RelPath::prefixes) {
+        if seen(&above)?.is_none_or(|stat| stat.kind != Kind::Dir) {
+            return Ok(None);
+        }
+    }
+    seen(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn nothing_is_below_a_file_or_a_symlink() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("dir")).unwrap();
+        std::fs::write(dir.path().join("dir/x"), "").unwrap();
+        symlink("dir", dir.path().join("link")).unwrap();
+        symlink("nowhere", dir.path().join("broken")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        for (path, there) in [
+            ("dir/x", true),
+            ("link", true),
+            ("broken", true),
+            ("dir/y", false),
+            ("dir/x/y", false),
+            ("link/x", false),
+            ("broken/x", false),
+        ] {
+            let stat = look(&root, &RelPath::new(path).unwrap());
+            assert_eq!(stat.unwrap().is_some(), there, "{path}");
+        }
     }
 }
