@@ -14,6 +14,8 @@ pub struct RootLstat<'a> {
     supervisor: &'a SupervisorLink,
     /// The recorded mount points at which nothing is mounted now.
     pub unmounted: Vec<RelPath>,
+    /// The others, and the numbers of what is mounted there.
+    mounted: Vec<(RelPath, u64)>,
 }
 
 /// The error below a mount point that is not mounted. It never means a deletion.
@@ -30,10 +32,14 @@ impl<'a> RootLstat<'a> {
         supervisor: &'a SupervisorLink,
     ) -> Self {
         let touched = |m: &RelPath| !silent.iter().any(|silent| m.is_within(silent));
-        let mounts = mounts.into_iter().filter(touched);
-        let mut unmounted: Vec<RelPath> = mounts.filter(|m| !root.is_mounted(m)).collect();
-        unmounted.extend(silent.iter().cloned());
-        Self { root, supervisor, unmounted }
+        let (mut unmounted, mut mounted) = (silent.clone(), Vec::new());
+        for mount in mounts.into_iter().filter(touched) {
+            match root.mount_number(&mount) {
+                Some(number) => mounted.push((mount, number)),
+                None => unmounted.push(mount),
+            }
+        }
+        Self { root, supervisor, unmounted, mounted }
     }
 }
 
@@ -46,6 +52,12 @@ impl Lstat for RootLstat<'_> {
         let stat = self.root.lstat(path);
         let dir = stat.as_ref().is_ok_and(|stat| stat.kind == Kind::Dir);
         if !dir && self.unmounted.iter().any(|mount| mount.is_within(path)) {
+            return Err(ENODEV);
+        }
+        // It may have been unmounted since the first look, so what was seen counts only if it is still there.
+        let concerns = |mount: &RelPath| path.is_within(mount) || !dir && mount.is_within(path);
+        let is_there = |mount, number| self.root.mount_number(mount) == Some(number);
+        if self.mounted.iter().any(|(mount, number)| concerns(mount) && !is_there(mount, *number)) {
             return Err(ENODEV);
         }
         stat.map_err(|e: io::Error| e.raw_os_error().unwrap_or(EIO))

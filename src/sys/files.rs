@@ -81,6 +81,14 @@ impl Root {
         })
     }
 
+    /// A number for what is mounted at this path below the root; `None` if nothing is. Something else that is mounted there
+    /// later has another number, where the kernel reports one (from 5.8 on), unless it is mounted very soon (before 6.8).
+    pub fn mount_number(&self, path: &RelPath) -> Option<u64> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        let stat = statx(&self.fd, path.as_path(), flags, StatxFlags::MNT_ID);
+        self.is_mounted(path).then(|| stat.map_or(0, |stat| stat.stx_mnt_id))
+    }
+
     /// True when this directory itself is the root of a mount; `None` where the kernel does not report it.
     pub fn is_mount_root(&self) -> Option<bool> {
         is_mount_root(self.fd.as_fd(), Path::new(""))

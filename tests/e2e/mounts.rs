@@ -360,6 +360,45 @@ fn an_unmount_just_before_a_push_deletes_nothing() {
     });
 }
 
+/// Between the look at what is mounted and the look at the paths.
+#[cfg(debug_assertions)]
+#[test]
+fn an_unmount_while_a_push_is_planned_deletes_nothing() {
+    use crate::common::orders;
+    use crate::common::procs::Proc;
+    use syncsup::sys::fault_point::Point;
+    if !orders::are_possible() {
+        return;
+    }
+    with_private_mounts(|| {
+        let mut w = Setup { remote: ", max_delete: unlimited", ..Setup::default() }.build();
+        let (store, at) = (w.outside.join("store"), w.outside.join("orders"));
+        orders::arm(&mut w.instance, &at);
+        populate(&store, 2, 3);
+        fs::create_dir(w.at("m")).unwrap();
+        let mounted = Mounted::bind(&store, &w.at("m"));
+        w.run(&[]);
+        w.wait_identical();
+        w.wait_in_sync();
+        let before = Tree::read(&w.there("m"));
+        let pusher = w.instance.pusher(&w.remotes[0].name());
+        assert!(orders::give(&at, Point::PusherLooks, "stop 1"));
+        // Only what is marked as deleted is deleted. The rest of the directory looks gone, too.
+        fs::remove_file(w.at("m/dir001/file000")).unwrap();
+        let state = || Proc::read(pusher.pid).map(|p| p.state);
+        wait_for("the pusher to stop", DEADLINE, || {
+            orders::taken(&at, Point::PusherLooks).is_some() && state() == Some('T')
+        });
+        drop(mounted);
+        pusher.signal(Signal::SIGCONT);
+        w.probe(0);
+        assert!(keeps(&w, "m", &before), "deleted\n{}", w.instance.report());
+        let _mounted = Mounted::bind(&store, &w.at("m"));
+        w.wait_identical();
+        w.instance.stop();
+    });
+}
+
 #[test]
 fn the_parents_of_a_missing_mount_point_stay() {
     with_private_mounts(|| {

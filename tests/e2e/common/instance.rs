@@ -22,6 +22,8 @@ pub struct Instance {
     config: PathBuf,
     /// A program that starts syncsup, such as `setpriv …`.
     pub launcher: Vec<OsString>,
+    /// More environment variables for what is launched, but not for commands.
+    pub environment: Vec<(OsString, OsString)>,
     child: Option<Child>,
     starts: usize,
     mark: String,
@@ -34,7 +36,9 @@ impl Instance {
         let config = dir.join(config);
         fs::write(&config, text).expect("configuration");
         let mark = format!("{MARK}={}-{:016x}", std::process::id(), fastrand::u64(..));
-        Instance { dir: dir.to_owned(), config, launcher: Vec::new(), child: None, starts: 0, mark }
+        let dir = dir.to_owned();
+        let (launcher, environment) = (Vec::new(), Vec::new());
+        Instance { dir, config, launcher, environment, child: None, starts: 0, mark }
     }
 
     /// The configuration file.
@@ -103,7 +107,7 @@ impl Instance {
         self.starts += 1;
         let log = OpenOptions::new().create(true).append(true).open(self.log()).expect("log file");
         let mut command = self.prepare(program, args);
-        command.arg("-o").arg(&self.config);
+        command.arg("-o").arg(&self.config).envs(self.environment.iter().cloned());
         command
             .stdout(File::create(self.stdout()).expect("output file"))
             .stderr(log)

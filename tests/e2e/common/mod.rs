@@ -6,6 +6,8 @@ pub mod fuse;
 pub mod hostile;
 pub mod instance;
 pub mod namespace;
+#[cfg(debug_assertions)]
+pub mod orders;
 pub mod procs;
 pub mod proxy;
 pub mod pty;
