@@ -360,7 +360,11 @@ fn spread(tree: &str) -> Vec<String> {
 /// The files that a file imports, by their modules. What a file names of its own children by `pub use` is no import.
 fn imports(file: &Source, modules: &BTreeSet<Vec<String>>) -> BTreeSet<Vec<String>> {
     let named = |statement: &&str| {
-        let text = statement.trim_start();
+        let mut text = statement.trim_start();
+        // What depends on a condition is named in the same way.
+        while let Some((_, rest)) = text.split_once('\n').filter(|_| text.starts_with("#[")) {
+            text = rest.trim_start();
+        }
         let visible = text.split_once(") use ").is_some_and(|(before, _)| !before.contains('\n'));
         text.starts_with("pub use ") || text.starts_with("pub(") && visible
     };

@@ -150,6 +150,11 @@ impl Sshd {
         wait_for(&format!("sshd to answer: {}", self.log()), DEADLINE, || greets(place));
     }
 
+    /// True while the server runs.
+    pub fn is_up(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// The processes of its connections.
     pub fn sessions(&self) -> Vec<Proc> {
         procs::descendants(self.child.as_ref().expect("the server runs").id() as i32)

@@ -24,6 +24,10 @@ pub struct Setup {
     pub settings: &'static str,
     /// Directories on the slave, each a remote of its own.
     pub places: Vec<PathBuf>,
+    /// How long rsync waits for an answer.
+    pub timeout: &'static str,
+    /// More keys for each remote, such as `, max_delete: 5`.
+    pub remote: &'static str,
 }
 
 /// One localpath, and its remotes on one ssh server.
@@ -68,6 +72,8 @@ impl Setup {
             ssh: String::new(),
             settings: "",
             places: vec![sshd.path()],
+            timeout: "100s",
+            remote: "",
         }
     }
 
@@ -91,20 +97,21 @@ impl Setup {
 
     /// The configuration.
     pub fn yaml(&self, sshd: &Sshd, master: &Path) -> String {
-        let mut text = format!("rsync: {{params: {:?}, timeout: 100s}}\n", self.params);
+        let mut text = format!("rsync: {{params: {:?}, timeout: {}}}\n", self.params, self.timeout);
         text += "filter: {names: none}\n";
         text += self.settings;
         text += &format!("\nlocalpaths:\n  - watch: {master:?}\n    remotes:\n");
         for place in &self.places {
-            text += &self.remote(sshd, place);
+            text += &self.yaml_remote(sshd, place);
         }
         text
     }
 
-    fn remote(&self, sshd: &Sshd, place: &Path) -> String {
+    fn yaml_remote(&self, sshd: &Sshd, place: &Path) -> String {
         let (host, port, options) = (sshd.host(), sshd.port, sshd.options(self.key));
         let ssh = format!("{{port: {port}, options: {options}{}}}", self.ssh);
-        format!("      - {{host: {host:?}, path: {place:?}, ssh: {ssh}}}\n")
+        let more = self.remote;
+        format!("      - {{host: {host:?}, path: {place:?}, ssh: {ssh}{more}}}\n")
     }
 }
 

@@ -24,8 +24,7 @@ impl Host {
     /// Gives this thread, and what it starts from now on, a network namespace of its own, and makes another one for the
     /// host. The error says why that is impossible.
     pub fn new(number: u8) -> Result<Host, String> {
-        unshare(CloneFlags::CLONE_NEWNET).map_err(|e| format!("unshare: {e}"))?;
-        run("ip", &["link", "set", "lo", "up"])?;
+        leave()?;
         let namespace = std::thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).map_err(|e| format!("unshare: {e}"))?;
             File::open("/proc/thread-self/ns/net").map_err(|e| format!("/proc: {e}"))
@@ -82,7 +81,15 @@ impl Host {
     }
 }
 
-fn run(program: &str, args: &[&str]) -> Result<(), String> {
+/// Gives this thread, and what it starts from now on, a network namespace of its own. The error says why that is
+/// impossible.
+pub fn leave() -> Result<(), String> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|e| format!("unshare: {e}"))?;
+    run("ip", &["link", "set", "lo", "up"])
+}
+
+/// Runs a program. The error is what it says.
+pub fn run(program: &str, args: &[&str]) -> Result<(), String> {
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     match Command::new(program).args(args).env("PATH", path).output() {
         Ok(out) if out.status.success() => Ok(()),

@@ -2,7 +2,7 @@
 //! without what the kernel had not written out yet. The disk is a loop device on memory that is sealed at that moment, so
 //! that this needs no driver that loses writes.
 
-use super::scene::{RECOVERY, holds, kept, lost};
+use super::scene::{Identity, RECOVERY, holds, kept, lost};
 use super::span_and_seed;
 use crate::common::churn::{Churn, Plan, Work};
 use crate::common::disk::Disk;
@@ -107,13 +107,41 @@ fn churn_for_a_while(w: &World, rng: &mut Rng) -> Churn {
     churn
 }
 
+/// Fills the master, starts the instance, and waits until
+/// all of it is on both slaves and on the disk at `at`. Gives what may not be replaced from then on.
+fn begin(w: &mut World, at: &Path) -> Vec<(PathBuf, Identity)> {
+    populate(&w.at("kept"), 4, 10);
+    Work::new(plan(w), 1).fill();
+    w.run(&[]);
+    // What mkfs made on a slave goes.
+    settled(w);
+    let same = kept(&w.master, &w.slaves(), &["kept"]);
+    write_out(at);
+    same
+}
+
+/// A test of power cuts: prints its seed, and gives its length, random numbers and a world that does not run yet.
+fn prepare(whose: &str) -> (Duration, Rng, World) {
+    let (span, seed) = span_and_seed();
+    println!("{whose} power: SYNCSUP_FAULT_SEED={seed}, {} s", span.as_secs());
+    (span, Rng::with_seed(seed), world())
+}
+
+/// Everything is right after this number of cuts, and nothing was replaced.
+fn end(w: &mut World, cuts: u32, same: &[(PathBuf, Identity)]) {
+    settled(w);
+    println!("{cuts} cuts");
+    assert_eq!(lost(same), "", "{}", w.instance.report());
+    w.instance.stop();
+}
+
 /// What was changed before is on both slaves when `wait` says so.
 #[track_caller]
 fn settled(w: &World) {
     let told = poll(RECOVERY, || {
         w.instance.command(&["wait", "--timeout", "5s"]).status.success().then_some(())
     });
-    let held = holds(w, told.is_some());
+    let held = holds(&w.master, &w.slaves(), told.is_some());
     held.unwrap_or_else(|wrong| panic!("{wrong}{}", w.instance.report()));
 }
 
@@ -140,10 +168,7 @@ fn pretend_reboot(state: &Path) {
 #[test]
 fn slaves_match_after_the_master_lost_its_power() {
     with_private_mounts(|| {
-        let (span, seed) = span_and_seed();
-        println!("the master's power: SYNCSUP_FAULT_SEED={seed}, {} s", span.as_secs());
-        let mut rng = Rng::with_seed(seed);
-        let mut w = world();
+        let (span, mut rng, mut w) = prepare("the master's");
         let at = w.outside.join("at");
         fs::create_dir(&at).unwrap();
         let state = w.instance.state_dir();
@@ -154,12 +179,7 @@ fn slaves_match_after_the_master_lost_its_power() {
         let mount = || places.each_ref().map(|(name, to)| Mounted::bind(&at.join(name), to));
         places.iter().for_each(|(name, _)| fs::create_dir(at.join(name)).unwrap());
         let mut mounted = Some(mount());
-        populate(&w.at("kept"), 4, 10);
-        Work::new(plan(&w), 1).fill();
-        w.run(&[]);
-        settled(&w);
-        let same = kept(&w, &["kept"]);
-        write_out(&at);
+        let same = begin(&mut w, &at);
         let (began, mut cuts) = (Instant::now(), 0);
         while cuts == 0 || began.elapsed() < span {
             let churn = churn_for_a_while(&w, &mut rng);
@@ -179,10 +199,7 @@ fn slaves_match_after_the_master_lost_its_power() {
                 settled(&w);
             }
         }
-        settled(&w);
-        println!("{cuts} cuts");
-        assert_eq!(lost(&same), "", "{}", w.instance.report());
-        w.instance.stop();
+        end(&mut w, cuts, &same);
         drop(mounted);
     });
 }
@@ -190,19 +207,10 @@ fn slaves_match_after_the_master_lost_its_power() {
 #[test]
 fn slaves_match_after_one_lost_its_power() {
     with_private_mounts(|| {
-        let (span, seed) = span_and_seed();
-        println!("a slave's power: SYNCSUP_FAULT_SEED={seed}, {} s", span.as_secs());
-        let mut rng = Rng::with_seed(seed);
-        let mut w = world();
+        let (span, mut rng, mut w) = prepare("a slave's");
         let at = w.remotes[0].path();
         let Some(mut disk) = Powered::new(&at) else { return };
-        populate(&w.at("kept"), 4, 10);
-        Work::new(plan(&w), 1).fill();
-        w.run(&[]);
-        // What mkfs made there goes.
-        settled(&w);
-        let same = kept(&w, &["kept"]);
-        write_out(&at);
+        let same = begin(&mut w, &at);
         let (began, mut cuts) = (Instant::now(), 0);
         while cuts == 0 || began.elapsed() < span {
             let churn = churn_for_a_while(&w, &mut rng);
@@ -219,9 +227,6 @@ fn slaves_match_after_one_lost_its_power() {
                 settled(&w);
             }
         }
-        settled(&w);
-        println!("{cuts} cuts");
-        assert_eq!(lost(&same), "", "{}", w.instance.report());
-        w.instance.stop();
+        end(&mut w, cuts, &same);
     });
 }

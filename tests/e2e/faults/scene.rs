@@ -1,6 +1,7 @@
 //! Three slaves under churn: one is a host in a network namespace, one is behind a proxy, one has a small file system of its own. What must hold for them in the end.
 
 use super::network::Host;
+use super::schedule::Stage;
 use crate::common::churn::{Churn, Plan, Work};
 use crate::common::namespace::Mounted;
 use crate::common::rsyncd::{Options, free_port};
@@ -48,6 +49,8 @@ pub struct Scene {
     pub program: PathBuf,
     /// The rsync that the configuration names.
     pub rsync: PathBuf,
+    /// Where the processes find what they are to do at a named step.
+    pub orders: PathBuf,
     churn: Option<Churn>,
     plan: Plan,
     /// The operations of the churns that have ended.
@@ -76,12 +79,12 @@ fn words() -> &'static [&'static str] {
     if std::env::var_os("SYNCSUP_TEST_VERBOSE").is_some() { &["-v"] } else { &[] }
 }
 
-/// What a slave has of `tops`, now that it is identical.
-pub fn kept(world: &World, tops: &[&str]) -> Vec<(PathBuf, Identity)> {
+/// What the slaves have of `tops`, now that they are identical.
+pub fn kept(master: &Path, slaves: &[PathBuf], tops: &[&str]) -> Vec<(PathBuf, Identity)> {
     let mut kept = Vec::new();
-    for slave in world.slaves() {
+    for slave in slaves {
         for top in tops {
-            for name in tree::Tree::read(&world.at(top)).names() {
+            for name in tree::Tree::read(&master.join(top)).names() {
                 let path = slave.join(top).join(name);
                 kept.push((path.clone(), identity(&path).expect("identical just now")));
             }
@@ -100,14 +103,13 @@ pub fn lost(kept: &[(PathBuf, Identity)]) -> String {
 }
 
 /// After `wait` has said that everything is there, or has not: whether that is true, or what differs.
-pub fn holds(world: &World, told: bool) -> Result<(), String> {
-    let slaves = world.slaves();
-    let same = || slaves.iter().all(|slave| tree::identical(&world.master, slave));
+pub fn holds(master: &Path, slaves: &[PathBuf], told: bool) -> Result<(), String> {
+    let same = || slaves.iter().all(|slave| tree::identical(master, slave));
     if told && same() {
         return Ok(());
     }
     let paths: Vec<&Path> = slaves.iter().map(PathBuf::as_path).collect();
-    let differences = tree::report(&world.master, &paths);
+    let differences = tree::report(master, &paths);
     let later = match poll(RECOVERY, || same().then_some(())) {
         Some(()) => "identical later",
         None => "never identical",
@@ -119,9 +121,33 @@ pub fn holds(world: &World, told: bool) -> Result<(), String> {
     Err(format!("{what} ({later})\n{differences}"))
 }
 
+impl Stage for Scene {
+    fn note(&mut self, text: &str) {
+        self.notes.push(format!("{:8.2} s  {text}", self.began.elapsed().as_secs_f64()));
+    }
+
+    fn tend(&mut self) {
+        self.look_for_losses();
+        let pause = Duration::from_millis(100);
+        if self.world.instance.has_ended() && self.started.elapsed() > pause {
+            // It is missing for a moment while it is replaced.
+            if self.program.exists() {
+                self.world.instance.launch_as(&self.program, words());
+                self.note("the instance was started again");
+            }
+            self.started = Instant::now();
+        }
+    }
+}
+
 impl Scene {
     /// A scene at work, `rate` changes a second.
     pub fn start(seed: u64, rate: u32) -> Scene {
+        Scene::start_by(&[], seed, rate)
+    }
+
+    /// The same, the program started by another one.
+    pub fn start_by(launcher: &[&str], seed: u64, rate: u32) -> Scene {
         let host = Host::new(1);
         if let Err(why) = &host {
             println!("SKIPPED: network namespaces: {why}; a proxy stands for the network");
@@ -154,6 +180,10 @@ impl Scene {
             fs::create_dir_all(at).expect("a mount point");
             Mounted::tmpfs_with(at, options)
         };
+        world.instance.launcher = launcher.iter().map(Into::into).collect();
+        let orders = dir.path().join("orders");
+        #[cfg(debug_assertions)]
+        crate::common::orders::arm(&mut world.instance, &orders);
         let disks = Disks {
             slave: small(&world.remotes[PLAIN].path(), "size=512m,mode=755"),
             state: small(&world.instance.state_dir(), "size=128m,mode=700"),
@@ -177,7 +207,7 @@ impl Scene {
         world.instance.launch_as(&program, words());
         world.instance.wait_watching(&[&world.master]);
         world.wait_identical();
-        let kept = kept(&world, &KEPT);
+        let kept = kept(&world.master, &world.slaves(), &KEPT);
         let now = Instant::now();
         Scene {
             world,
@@ -187,6 +217,7 @@ impl Scene {
             covered: false,
             program,
             rsync,
+            orders,
             churn: Some(Churn::of(plan.clone(), seed)),
             plan,
             changes: 0,
@@ -204,25 +235,6 @@ impl Scene {
     /// The directory that is mounted at `mnt`.
     pub fn store(&self) -> PathBuf {
         self.world.outside.join("store")
-    }
-
-    /// A line for the log of this test.
-    pub fn note(&mut self, text: &str) {
-        self.notes.push(format!("{:8.2} s  {text}", self.began.elapsed().as_secs_f64()));
-    }
-
-    /// What an init system does: starts what has ended again, after a moment.
-    pub fn tend(&mut self) {
-        self.look_for_losses();
-        let pause = Duration::from_millis(100);
-        if self.world.instance.has_ended() && self.started.elapsed() > pause {
-            // It is missing for a moment while it is replaced.
-            if self.program.exists() {
-                self.world.instance.launch_as(&self.program, words());
-                self.note("the instance was started again");
-            }
-            self.started = Instant::now();
-        }
     }
 
     /// Notes when a file went that was there all the time, for the report: it may be there again in the end.
@@ -266,7 +278,8 @@ impl Scene {
         });
         let took = ended.elapsed();
         let told = settled.is_some();
-        holds(&self.world, told).unwrap_or_else(|wrong| panic!("{wrong}{}", self.report()));
+        let held = holds(&self.world.master, &self.world.slaves(), told);
+        held.unwrap_or_else(|wrong| panic!("{wrong}{}", self.report()));
         println!("identical after {} ms, {} changes so far", took.as_millis(), self.changes);
         if took > Duration::from_secs(30) {
             println!("slow to recover: {} s\n{}", took.as_secs(), self.report());

@@ -1,7 +1,6 @@
 //! When which fault begins and ends, from a seed.
 
 use super::Faults;
-use super::scene::Scene;
 use fastrand::Rng;
 use std::time::{Duration, Instant};
 
@@ -34,13 +33,21 @@ fn plan(seed: u64, faults: usize, span: Duration) -> Vec<Planned> {
     planned
 }
 
+/// What faults happen to.
+pub trait Stage {
+    /// A line for the log of the test.
+    fn note(&mut self, text: &str);
+    /// What an init system does: starts what has ended again, after a moment.
+    fn tend(&mut self);
+}
+
 /// Carries the schedule out, and calls `look` many times a second; every fault has ended when it returns.
-pub fn run(
-    scene: &mut Scene,
-    faults: &mut Faults,
+pub fn run<S: Stage>(
+    scene: &mut S,
+    faults: &mut Faults<S>,
     seed: u64,
     span: Duration,
-    look: &mut dyn FnMut(&mut Scene),
+    look: &mut dyn FnMut(&mut S),
 ) {
     assert!(!faults.is_empty(), "no fault is possible here");
     let began = Instant::now();

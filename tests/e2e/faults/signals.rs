@@ -57,7 +57,8 @@ pub fn pick(scene: &Scene, role: Role, rng: &mut Rng) -> Option<Proc> {
     (!found.is_empty()).then(|| found.swap_remove(rng.usize(..found.len())))
 }
 
-struct Kill(Role);
+/// SIGKILL to a process.
+pub struct Kill(pub Role);
 
 impl Fault for Kill {
     fn name(&self) -> String {
