@@ -8,6 +8,9 @@ pub const STOP_DEADLINE: Duration = Duration::from_secs(12);
 /// After a run of this length, the next exit counts as the first one again.
 const HEALTHY: Duration = Duration::from_secs(60);
 const SILENT: Duration = Duration::from_millis(SILENT_MS);
+/// The same for a child that runs or waits for the CPU. On an overloaded machine a restart would only add to the load.
+const SILENT_BUSY: Duration = Duration::from_secs(60);
+const TICK: Duration = Duration::from_secs(1);
 /// Ticks come every second, unless every child rests. After a longer pause the supervisor was stopped or delayed, not its child.
 const OVERSLEPT: Duration = Duration::from_secs(3);
 
@@ -86,6 +89,8 @@ pub enum ChildEvent {
     Lost,
     /// Time has passed. Sent every second, unless every child rests.
     Tick,
+    /// The same, of a child that is silent for too long: its process runs, or waits for the CPU.
+    Busy,
     /// It must stop for good.
     StopWanted,
     /// Restart it after an orderly stop (its configuration changed).
@@ -164,12 +169,28 @@ impl Child {
         self.state == ChildState::Gone
     }
 
+    /// True if a tick now would kill it because it is silent. The caller then looks whether it is busy.
+    pub fn is_silent(&self, now: Duration) -> bool {
+        match self.state {
+            ChildState::Starting { since: heard } | ChildState::Up { heard, .. } => {
+                now >= heard + SILENT
+            }
+            ChildState::Down { .. }
+            | ChildState::Resting { .. }
+            | ChildState::Stopping { .. }
+            | ChildState::Killing { .. }
+            | ChildState::Gone => false,
+        }
+    }
+
     /// The time at which `Tick` has an effect, if no other event comes first.
     pub fn next_at(&self) -> Option<Duration> {
         match self.state {
             ChildState::Down { restart_at } => Some(restart_at),
-            ChildState::Starting { since } => Some(since + SILENT),
-            ChildState::Up { heard, .. } => Some(heard + SILENT),
+            // One that is busy is looked at every second.
+            ChildState::Starting { since: heard } | ChildState::Up { heard, .. } => {
+                Some((heard + SILENT).max(self.ticked + TICK))
+            }
             ChildState::Stopping { deadline, .. } => Some(deadline),
             ChildState::Resting { .. } | ChildState::Killing { .. } | ChildState::Gone => None,
         }
@@ -177,7 +198,7 @@ impl Child {
 
     /// The action for `event` at `now`.
     pub fn step(&mut self, event: ChildEvent, now: Duration) -> Option<ChildAction> {
-        if event == ChildEvent::Tick {
+        if matches!(event, ChildEvent::Tick | ChildEvent::Busy) {
             let pause = now.saturating_sub(std::mem::replace(&mut self.ticked, now));
             if pause > OVERSLEPT {
                 self.state = self.state.anew(now);
@@ -216,7 +237,9 @@ impl Child {
     ) -> (ChildState, Option<ChildAction>) {
         let same = ChildState::Down { restart_at };
         match event {
-            ChildEvent::Tick => (same, (now >= restart_at).then_some(ChildAction::Start)),
+            ChildEvent::Tick | ChildEvent::Busy => {
+                (same, (now >= restart_at).then_some(ChildAction::Start))
+            }
             ChildEvent::Started => (ChildState::Starting { since: now }, None),
             // A refusal never counts as the first failure: the system needs a moment.
             ChildEvent::Refused => {
@@ -251,7 +274,8 @@ impl Child {
                 (ChildState::Killing { then: Then::Restart, lost: true }, Some(ChildAction::Kill))
             }
             ChildEvent::Tick if now < since + SILENT => (ChildState::Starting { since }, None),
-            ChildEvent::Tick | ChildEvent::KillWanted => kill(Then::Restart),
+            ChildEvent::Busy if now < since + SILENT_BUSY => (ChildState::Starting { since }, None),
+            ChildEvent::Tick | ChildEvent::Busy | ChildEvent::KillWanted => kill(Then::Restart),
             ChildEvent::StopWanted => stop(Then::End, now),
             ChildEvent::RestartWanted => stop(Then::Restart, now),
             ChildEvent::Started | ChildEvent::Refused | ChildEvent::Sent | ChildEvent::Halted => {
@@ -279,7 +303,10 @@ impl Child {
                 (ChildState::Killing { then: Then::Restart, lost: true }, Some(ChildAction::Kill))
             }
             ChildEvent::Tick if now < heard + SILENT => (ChildState::Up { since, heard }, None),
-            ChildEvent::Tick | ChildEvent::KillWanted => kill(Then::Restart),
+            ChildEvent::Busy if now < heard + SILENT_BUSY => {
+                (ChildState::Up { since, heard }, None)
+            }
+            ChildEvent::Tick | ChildEvent::Busy | ChildEvent::KillWanted => kill(Then::Restart),
             ChildEvent::StopWanted => stop(Then::End, now),
             ChildEvent::RestartWanted => stop(Then::Restart, now),
             ChildEvent::Started | ChildEvent::Refused | ChildEvent::Sent | ChildEvent::Halted => {
@@ -297,7 +324,9 @@ impl Child {
         now: Duration,
     ) -> (ChildState, Option<ChildAction>) {
         match event {
-            ChildEvent::Rests | ChildEvent::Tick => (ChildState::Resting { since }, None),
+            ChildEvent::Rests | ChildEvent::Tick | ChildEvent::Busy => {
+                (ChildState::Resting { since }, None)
+            }
             ChildEvent::Sent => (ChildState::Up { since, heard: now }, None),
             ChildEvent::Halted => (ChildState::Up { since, heard: now }, Some(ChildAction::Ping)),
             ChildEvent::Heard
@@ -325,12 +354,13 @@ impl Child {
                 Then::Restart => (ChildState::Down { restart_at: now }, None),
                 Then::End => (ChildState::Gone, None),
             },
-            ChildEvent::Tick if now >= deadline => kill(then),
+            ChildEvent::Tick | ChildEvent::Busy if now >= deadline => kill(then),
             ChildEvent::KillWanted => kill(then),
             ChildEvent::StopWanted => with(Then::End),
             ChildEvent::RestartWanted => with(Then::Restart),
             // A child that stops closes its channel just before it exits.
             ChildEvent::Tick
+            | ChildEvent::Busy
             | ChildEvent::Lost
             | ChildEvent::Heard
             | ChildEvent::Rests
@@ -351,6 +381,7 @@ impl Child {
             ChildEvent::StopWanted => ChildState::Killing { then: Then::End, lost },
             ChildEvent::RestartWanted => ChildState::Killing { then: Then::Restart, lost },
             ChildEvent::Tick
+            | ChildEvent::Busy
             | ChildEvent::Heard
             | ChildEvent::Rests
             | ChildEvent::Sent
@@ -385,6 +416,7 @@ fn gone(event: ChildEvent, now: Duration) -> ChildState {
         | ChildEvent::Killed
         | ChildEvent::Lost
         | ChildEvent::Tick
+        | ChildEvent::Busy
         | ChildEvent::StopWanted
         | ChildEvent::KillWanted => ChildState::Gone,
     }

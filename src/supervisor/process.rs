@@ -8,6 +8,7 @@ use crate::sys::clock;
 use crate::sys::fault_point::{Point, pass};
 use crate::sys::poll::Interest;
 use crate::sys::process::{GroupChild, start_role};
+use crate::sys::procfs;
 use serde::{Serialize, de::DeserializeOwned};
 use slog::{Logger, debug, error, info, warn};
 use std::ffi::OsString;
@@ -101,8 +102,8 @@ impl<Out: Serialize + ToChild, In: DeserializeOwned + FromChild> ChildProcess<Ou
 
     /// Passes the event to the state machine; true if the child must be started with [`ChildProcess::start`].
     pub fn step(&mut self, event: ChildEvent, now: Duration) -> bool {
-        let silent = event == ChildEvent::Tick
-            && !matches!(self.machine.state(), ChildState::Stopping { .. });
+        let silent = event == ChildEvent::Tick && self.machine.is_silent(now);
+        let event = if silent && self.is_busy() { ChildEvent::Busy } else { event };
         match self.machine.step(event, now) {
             Some(ChildAction::Start) => return true,
             Some(ChildAction::SendStop) => {
@@ -116,8 +117,10 @@ impl<Out: Serialize + ToChild, In: DeserializeOwned + FromChild> ChildProcess<Ou
             }
             Some(ChildAction::Kill) => {
                 let why = match event {
-                    ChildEvent::Tick if silent => "it sent no message for too long",
-                    ChildEvent::Tick => "it did not stop in time",
+                    ChildEvent::Tick | ChildEvent::Busy if silent => {
+                        "it sent no message for too long"
+                    }
+                    ChildEvent::Tick | ChildEvent::Busy => "it did not stop in time",
                     ChildEvent::Lost => "it closed its channel",
                     _ => "its journal is damaged or lost",
                 };
@@ -129,6 +132,11 @@ impl<Out: Serialize + ToChild, In: DeserializeOwned + FromChild> ChildProcess<Ou
             None => {}
         }
         false
+    }
+
+    /// True if its process runs or waits for the CPU.
+    fn is_busy(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| procfs::is_runnable(running.child.pid()))
     }
 
     /// Starts its process with its first message.

@@ -75,6 +75,30 @@ fn a_silent_child_is_killed() {
 }
 
 #[test]
+fn a_silent_child_that_is_busy_has_longer() {
+    let mut child = Child::new(ms(0));
+    start(&mut child, ms(0));
+    assert_eq!(ticks(&mut child, SILENT - ms(1)), None);
+    assert!(!child.is_silent(SILENT - ms(1)) && child.is_silent(SILENT));
+    let mut now = SILENT;
+    while now < SILENT_BUSY {
+        assert_eq!(child.step(ChildEvent::Busy, now), None);
+        assert_eq!(child.next_at(), Some(now + TICK));
+        now += TICK;
+    }
+    let mut sleeps = child.clone();
+    assert_eq!(sleeps.step(ChildEvent::Tick, now), Some(ChildAction::Kill));
+    assert_eq!(child.step(ChildEvent::Busy, now), Some(ChildAction::Kill), "an endless loop");
+    let mut heard = Child::new(ms(0));
+    heard.step(ChildEvent::Tick, ms(0));
+    heard.step(ChildEvent::Started, ms(0));
+    assert_eq!(ticks(&mut heard, SILENT - ms(1)), None);
+    assert_eq!(heard.step(ChildEvent::Busy, SILENT), None, "it is starting");
+    heard.step(ChildEvent::Heard, SILENT + ms(1));
+    assert_eq!(heard.next_at(), Some(SILENT + ms(1) + SILENT));
+}
+
+#[test]
 fn a_child_that_never_sends_is_killed_too() {
     let mut child = Child::new(ms(0));
     child.step(ChildEvent::Tick, ms(0));
