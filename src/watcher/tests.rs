@@ -163,20 +163,13 @@ impl Running {
         self.journal().last_seq().unwrap()
     }
 
-    /// The marks after one, but for those of [`Running::settle`]: the last write there may be marked later.
     fn since(&self, seq: i64) -> BTreeMap<String, Marked> {
-        let mut marks = self.all_since(seq);
-        marks.retain(|path, _| !path.starts_with("settle-"));
-        marks
-    }
-
-    fn all_since(&self, seq: i64) -> BTreeMap<String, Marked> {
         let marks = self.journal().marks_after(seq, 1_000_000).unwrap();
         marks.into_iter().map(|m| (m.path.to_string(), m)).collect()
     }
 
     fn marked(&self, seq: i64, path: &str) -> Marked {
-        until(path, || self.all_since(seq).remove(path))
+        until(path, || self.since(seq).remove(path))
     }
 
     /// Waits until everything that happened before is in the journal: a change made now comes after it.

@@ -64,7 +64,9 @@ fn a_missing_root_deletes_nothing_and_is_accepted_when_it_returns() {
         "another",
         |m| matches!(m, FromWatcher::State(WatcherState::Held(w)) if w.contains("another")),
     );
-    let marks = run.since(seq);
+    let mut marks = run.since(seq);
+    // The last write of settle may be marked after it returns.
+    marks.retain(|path, _| !path.starts_with("settle-"));
     assert!(marks.is_empty(), "{marks:?}");
     fs::write(away.join("d/g"), "x").unwrap();
     fs::remove_dir(&root).unwrap();
