@@ -33,7 +33,7 @@ fn script(dir: &Path) -> (PathBuf, PathBuf) {
     let text = format!(
         "#!/bin/sh\ncd '{}'\n{{ id -u; id -g; id -G; echo \"$HOME $USER $LOGNAME\"\n\
          grep -E '^(NoNewPrivs|CapEff|CapPrm|CapInh|CapAmb):' /proc/self/status\n\
-         echo \"$SYNCSUP_EVENT $*\"; ls -l /proc/self/fd; readlink /proc/self/fd/0; }} > new 2>&1\nmv new \"$1\"\n",
+         echo \"$SYNCSUP_EVENT $*\"; ls -l /proc/self/fd; readlink /proc/self/fd/0; }} > \"new.$1\" 2>&1\nmv \"new.$1\" \"$1\"\n",
         out.display()
     );
     fs::write(&script, text).unwrap();
