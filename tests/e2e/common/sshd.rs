@@ -121,8 +121,10 @@ impl Sshd {
         signal_process(child.id() as i32, Signal::SIGKILL);
         family.iter().for_each(|p| p.signal(Signal::SIGKILL));
         let _ = child.wait();
-        let place = (self.address, self.port);
-        wait_for("the server's port to close", DEADLINE, || TcpStream::connect(place).is_err());
+        let place = (self.address, self.port).into();
+        // Without the network a connection is neither accepted nor refused.
+        let closed = || TcpStream::connect_timeout(&place, Duration::from_secs(1)).is_err();
+        wait_for("the server's port to close", DEADLINE, closed);
     }
 
     /// Starts the stopped server on the same port.
