@@ -48,7 +48,34 @@ pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
     diagnostics.iter().any(|d| d.severity == Severity::Error)
 }
 
+/// Keeps what one of several files sets for `key`. All that set it must set the same.
+pub(super) fn keep_one<T: PartialEq>(
+    key: &str,
+    kept: &mut Option<T>,
+    new: Option<T>,
+    place: impl Fn(&T) -> &Place,
+) -> Option<Diagnostic> {
+    let new = new?;
+    let Some(first) = kept else {
+        *kept = Some(new);
+        return None;
+    };
+    (*first != new).then(|| {
+        let Place { file, line } = place(first);
+        let at = format!("{}:{line}", file.display());
+        Diagnostic::error(
+            place(&new),
+            format!("{key} differs from the one at {at}; keep one of them"),
+        )
+    })
+}
+
 impl Diagnostic {
+    /// An error of a line.
+    pub fn error(place: &Place, text: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, place: place.clone(), column: 0, text: text.into() }
+    }
+
     /// The text for a log, whose lines have their own level.
     pub fn without_severity(&self) -> String {
         format!("{}{}", self.where_from(), as_written(self.text.as_bytes()))

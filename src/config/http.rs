@@ -1,7 +1,7 @@
 //! `http:` and `--http`: the address of the reporter, its access control, and the lag that counts as unhealthy. Pure:
 //! the machine's answers are passed as values.
 
-use super::diagnostic::{Diagnostic, Notes, Severity};
+use super::diagnostic::{Diagnostic, Notes};
 use super::model::{HttpServer, MAX_LAG_MS, Place};
 use super::node::{Fields, Node, Value};
 use super::notation::duration_ms;
@@ -77,22 +77,6 @@ pub(super) fn read(node: &Node, notes: &mut Notes) -> Option<HttpServer> {
     Some(server)
 }
 
-/// Only one of several files may set it, or all must set the same.
-pub(super) fn merge(kept: &mut Option<HttpServer>, new: Option<HttpServer>) -> Option<Diagnostic> {
-    match (&kept, new) {
-        (_, None) => None,
-        (None, Some(new)) => {
-            *kept = Some(new);
-            None
-        }
-        (Some(first), Some(new)) if *first == new => None,
-        (Some(first), Some(new)) => {
-            let at = format!("{}:{}", first.place.file.display(), first.place.line);
-            Some(error(&new.place, format!("http differs from the one at {at}; keep one of them")))
-        }
-    }
-}
-
 /// The command line overrides the files.
 pub fn overlay(http: &mut Option<HttpServer>, given: Given) -> Option<Diagnostic> {
     if let Some(listen) = given.listen {
@@ -106,7 +90,7 @@ pub fn overlay(http: &mut Option<HttpServer>, given: Given) -> Option<Diagnostic
         (Some(server), Some(ms)) => server.max_lag_ms = ms,
         (None, Some(_)) => {
             let text = "--max-lag needs the HTTP reporter: add --http, or `http` in the YAML";
-            return Some(error(&Place::default(), text.into()));
+            return Some(Diagnostic::error(&Place::default(), text));
         }
         (_, None) => {}
     }
@@ -129,7 +113,7 @@ pub fn check(server: &HttpServer, probe: &dyn Probe) -> Option<Diagnostic> {
             format!("http token_file {file}: {}", token_error(&file.to_string(), &state)?)
         }
     };
-    Some(error(&server.place, why))
+    Some(Diagnostic::error(&server.place, why))
 }
 
 /// Why a token file cannot be used.
@@ -148,10 +132,6 @@ pub fn token_error(file: &str, state: &PasswordFile) -> Option<String> {
         }
         PasswordFile::Found { .. } => None,
     }
-}
-
-fn error(place: &Place, text: String) -> Diagnostic {
-    Diagnostic { severity: Severity::Error, place: place.clone(), column: 0, text }
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ mod yaml_verify;
 
 use crate::path::as_written;
 use crate::trust::{self, User};
-use diagnostic::{Diagnostic, Notes, Parsed};
+use diagnostic::{Diagnostic, Notes, Parsed, keep_one};
 use model::Config;
 use std::ffi::OsStr;
 use std::fs;
@@ -116,9 +116,10 @@ fn merged(files: &[PathBuf]) -> Loaded {
                 let parsed = parse(&bytes, &file);
                 loaded.config.debug |= parsed.config.debug;
                 loaded.config.no_sysctl |= parsed.config.no_sysctl;
-                let second = run_as::merge(&mut loaded.config.user, parsed.config.user);
+                let (user, http) = (&mut loaded.config.user, &mut loaded.config.http);
+                let second = keep_one("user", user, parsed.config.user, |user| &user.place);
                 loaded.diagnostics.extend(second);
-                let second = http::merge(&mut loaded.config.http, parsed.config.http);
+                let second = keep_one("http", http, parsed.config.http, |http| &http.place);
                 loaded.diagnostics.extend(second);
                 loaded.config.localpaths.extend(parsed.config.localpaths);
                 loaded.config.sections.extend(parsed.config.sections);

@@ -1,6 +1,6 @@
 //! `user:` and `--user`: the user that an instance of root becomes; `user:` of a command: the user that it runs as. Pure: the machine's answers are passed as values.
 
-use super::diagnostic::{Diagnostic, Notes, Severity};
+use super::diagnostic::{Diagnostic, Notes};
 use super::model::{Config, LocalPath, Place, RunAs};
 use super::node::Node;
 use crate::path::as_written;
@@ -24,22 +24,6 @@ pub fn name(text: &str) -> Result<String, String> {
             Err(format!("`{text}` is not the name of a user"))
         }
         _ => Ok(text.to_owned()),
-    }
-}
-
-/// Only one of several files may set it, or all must set the same.
-pub(super) fn merge(kept: &mut Option<RunAs>, new: Option<RunAs>) -> Option<Diagnostic> {
-    match (&kept, new) {
-        (_, None) => None,
-        (None, Some(new)) => {
-            *kept = Some(new);
-            None
-        }
-        (Some(first), Some(new)) if *first == new => None,
-        (Some(first), Some(new)) => {
-            let at = format!("{}:{}", first.place.file.display(), first.place.line);
-            Some(error(&new.place, format!("user differs from the one at {at}; keep one of them")))
-        }
     }
 }
 
@@ -67,7 +51,7 @@ pub(super) fn judge(
             "no such user; create one with useradd --system --shell /usr/sbin/nologin {name}, or correct the name"
         ),
     };
-    Err(error(&run_as.place, format!("user {name}: {why}")))
+    Err(Diagnostic::error(&run_as.place, format!("user {name}: {why}")))
 }
 
 /// The users that commands of plugins and alarms run as: each must exist, and only root can become another one.
@@ -86,7 +70,7 @@ pub fn of_commands(
             ),
             None => "no such user; create it, or correct the name".into(),
         };
-        Some(error(&run_as.place, format!("user {name}: {why}")))
+        Some(Diagnostic::error(&run_as.place, format!("user {name}: {why}")))
     };
     config.localpaths.iter().flat_map(LocalPath::command_users).filter_map(refused).collect()
 }
@@ -98,18 +82,15 @@ pub fn changed(old: Option<&RunAs>, new: Option<&RunAs>) -> Option<Diagnostic> {
         return None;
     }
     let place = new.or(old).map(|run_as| run_as.place.clone()).unwrap_or_default();
-    Some(error(
+    Some(Diagnostic::error(
         &place,
-        "user has changed, which takes a restart: run syncsup stop, then start it".into(),
+        "user has changed, which takes a restart: run syncsup stop, then start it",
     ))
-}
-
-pub(crate) fn error(place: &Place, text: String) -> Diagnostic {
-    Diagnostic { severity: Severity::Error, place: place.clone(), column: 0, text }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::diagnostic::keep_one;
     use super::*;
 
     const ROOT: User = User { uid: 0, gid: 0 };
@@ -173,10 +154,9 @@ mod tests {
             assert!(user.is_none() && said.starts_with("a.yaml:1: user"), "{bad}: {said}");
         }
         let mut kept = Some(run_as("www"));
-        assert!(
-            merge(&mut kept, None).is_none() && merge(&mut kept, Some(run_as("www"))).is_none()
-        );
-        let said = merge(&mut kept, Some(run_as("other"))).unwrap().to_string();
+        let mut merge = |new| keep_one("user", &mut kept, new, |user: &RunAs| &user.place);
+        assert!(merge(None).is_none() && merge(Some(run_as("www"))).is_none());
+        let said = merge(Some(run_as("other"))).unwrap().to_string();
         assert_eq!(said, "a.yaml:3: user differs from the one at a.yaml:3; keep one of them");
         overlay(&mut kept, None);
         assert_eq!(kept, Some(run_as("www")));

@@ -3,7 +3,7 @@
 use super::directories::Directories;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::model::{Config, Place};
-use crate::config::run_as::{error, of_commands};
+use crate::config::run_as::of_commands;
 use crate::error::{Error, Result};
 use crate::rsync::params;
 use crate::sys::account::{Account, Purpose, can_create_in};
@@ -78,7 +78,7 @@ pub fn beyond(config: &Config) -> Vec<Diagnostic> {
             && let Some(why) = unwritable(log.path.as_path(), &shown, user)
         {
             let text = format!("fail log {} cannot be written: {why}", log.path);
-            found.push(Diagnostic { severity, ..error(&localpath.place, text) });
+            found.push(Diagnostic { severity, ..Diagnostic::error(&localpath.place, text) });
         }
     }
     found.extend(name.into_iter().flat_map(|name| beyond_named(config, &name)));
@@ -103,13 +103,13 @@ fn beyond_named(config: &Config, name: &str) -> Vec<Diagnostic> {
             "http listen={}: user {name} can listen on port {least} and above only; choose such a port",
             http.listen
         );
-        found.push(error(&http.place, text));
+        found.push(Diagnostic::error(&http.place, text));
     }
     found
 }
 
 fn warning(place: &Place, text: String) -> Diagnostic {
-    Diagnostic { severity: Severity::Warning, ..error(place, text) }
+    Diagnostic { severity: Severity::Warning, ..Diagnostic::error(place, text) }
 }
 
 /// Why the user of this process cannot replace a file.
