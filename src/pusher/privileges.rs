@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Gives up what neither the pusher nor its rsync needs. A program of the user's own, which may use sudo, runs as it
 /// always did.
 pub fn give_up(start: &PusherStart, log: &Logger) -> io::Result<()> {
-    if own_program(start) {
+    if rsync_alone(start).is_none() {
         debug!(
             log,
             "this process and what it starts keep their privileges, for a program of the user's own"
@@ -25,12 +25,12 @@ pub fn give_up(start: &PusherStart, log: &Logger) -> io::Result<()> {
     confine::give_up(Does::Pushes, also(start), log)
 }
 
-/// True when a program runs that is neither rsync nor ssh as such.
-fn own_program(start: &PusherStart) -> bool {
+/// The file of rsync. `None` when another program runs beside it or in its place that is not ssh as such.
+fn rsync_alone(start: &PusherStart) -> Option<PathBuf> {
     let peer = &start.remote.peer;
-    params::remote_shell(&peer.params).is_some()
-        || env::var_os("RSYNC_CONNECT_PROG").is_some()
-        || executable::rsync(peer.rsync_program.as_os_str()).is_none()
+    let other =
+        params::remote_shell(&peer.params).is_some() || env::var_os("RSYNC_CONNECT_PROG").is_some();
+    if other { None } else { executable::rsync(peer.rsync_program.as_os_str()) }
 }
 
 /// What rsync needs for some parameters of the user.
@@ -57,14 +57,14 @@ fn reach(start: &PusherStart) -> Option<Reach> {
     let peer = &start.remote.peer;
     let needs = needs::of(peer)?;
     let names = fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
-    if own_program(start) || !needs::finds_names(&names) {
+    if !needs::finds_names(&names) {
         return None;
     }
+    let program = rsync_alone(start)?;
     let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
     let mut reads = paths(needs::NAMES);
     reads.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".popt")));
     let mut runs = paths(needs::LIBRARIES);
-    let program = executable::rsync(peer.rsync_program.as_os_str())?;
     // One that is installed elsewhere may have its libraries beside it.
     let real = program.canonicalize().unwrap_or_else(|_| program.clone());
     if let Some(prefix) = real.parent().and_then(Path::parent) {
