@@ -1,6 +1,7 @@
 //! Rules that close known holes.
 
 use crate::common::churn::exchange;
+use crate::common::orders;
 use crate::common::procs::Proc;
 use crate::common::wait::{DEADLINE, holds_for, poll, wait_for};
 use crate::common::world::{Setup, World, populate, write};
@@ -9,6 +10,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
+use syncsup::sys::fault_point::Point;
 
 /// `cur` becomes `old`, `new` becomes `cur`: what only the old one had must go.
 fn swap(w: &World) {
@@ -306,6 +308,26 @@ fn a_child_that_is_stopped_at_rest_is_killed_unless_it_continues() {
         wait_for("its end", DEADLINE, || !child.runs());
         w.probe(0);
     }
+}
+
+#[test]
+fn a_silent_child_that_computes_is_not_killed() {
+    if !orders::are_possible() {
+        return;
+    }
+    let mut w = Setup::default().build();
+    let at = w.outside.join("orders");
+    orders::arm(&mut w.instance, &at);
+    w.run(&[]);
+    w.probe(0);
+    // A reconcile would push the file whatever the watcher does.
+    w.wait_in_sync();
+    let watcher = w.instance.watcher();
+    assert!(orders::give(&at, Point::WatcherRead, "spin 1"));
+    w.write("f", "x");
+    w.wait_identical();
+    assert!(orders::taken(&at, Point::WatcherRead).is_some_and(|(_, pid)| pid == watcher.pid));
+    assert!(watcher.runs(), "{}", w.instance.report());
 }
 
 #[test]
