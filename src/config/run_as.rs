@@ -1,4 +1,5 @@
-//! `user:` and `--user`: the user that an instance of root becomes; `user:` of a command: the user that it runs as. Pure: the machine's answers are passed as values.
+//! `user:` and `--user`: the user that an instance of root becomes; `user:` of a command: the user that it runs as. Pure:
+//! the machine's answers are passed as values.
 
 use super::diagnostic::{Diagnostic, Notes};
 use super::model::{Config, LocalPath, Place, RunAs};

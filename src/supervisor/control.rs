@@ -257,8 +257,9 @@ impl ControlSocket {
     fn accept(&mut self, now: Duration) {
         for _ in 0..ACCEPTED_MAX {
             let full = self.clients.len() >= CLIENTS_MAX;
-            if full && let Some(at) = Some(self.place_at(now)).filter(|at| now < *at) {
-                self.rest_until = Some(at);
+            let place_at = if full { self.place_at(now) } else { now };
+            if now < place_at {
+                self.rest_until = Some(place_at);
                 return;
             }
             let stream = match self.listener.accept() {

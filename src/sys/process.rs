@@ -125,7 +125,7 @@ fn start(
     file: Option<&Path>,
     channel: OwnedFd,
 ) -> io::Result<GroupChild> {
-    let mut command = Command::new(SYNCS);
+    let mut command = Command::new(ITSELF);
     command.args(file).arg0(title).current_dir("/").process_group(0);
     // Only the supervisor notifies systemd. A plugin's command must not.
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
@@ -149,7 +149,7 @@ pub fn take_channel(name: &OsStr) -> io::Result<OwnedFd> {
 }
 
 /// The path of this program. A unit test has no roles, so the value does not matter.
-const SYNCS: &str = if cfg!(test) { "/bin/true" } else { "/proc/self/exe" };
+pub(super) const ITSELF: &str = if cfg!(test) { "/bin/true" } else { "/proc/self/exe" };
 
 /// A process that runs syncfs on one file system. If it hangs, it can be abandoned; a thread cannot.
 pub struct FileSystemSync(Child);
@@ -157,7 +157,7 @@ pub struct FileSystemSync(Child);
 impl FileSystemSync {
     /// Starts it for the file system of `directory`.
     pub fn start(directory: &Path) -> io::Result<Self> {
-        let mut command = Command::new(SYNCS);
+        let mut command = Command::new(ITSELF);
         command.arg0("syncsup: sync").current_dir(directory).process_group(0);
         let (_, theirs) = pair_for(Role::Sync)?;
         command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
@@ -195,7 +195,7 @@ pub struct Question(Child);
 impl Question {
     /// Starts it.
     pub fn ask(path: &Path) -> io::Result<Self> {
-        let mut command = Command::new(SYNCS);
+        let mut command = Command::new(ITSELF);
         command.arg0("syncsup: look").arg(path).process_group(0);
         let (_, theirs) = pair_for(Role::Look)?;
         command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
@@ -245,7 +245,7 @@ pub fn kill_pid(pid: u32) {
 }
 
 /// A variable in the environment of every role and of every process that a role starts.
-const MARK: &str = "SYNCSUP_ROLE";
+const MARK: &str = "ITSELFUP_ROLE";
 
 /// A process that holds the lock on a file: the process that took it, or one that inherited it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -116,7 +116,8 @@ impl Program {
         }
     }
 
-    /// Its exit status, if it has exited, and the end of its output; an error if it was never started. Processes that it left behind keep running.
+    /// Its exit status, if it has exited, and the end of its output; an error if it was never started. Processes that it
+    /// left behind keep running.
     pub fn ended(&mut self) -> io::Result<Option<(Exited, Vec<u8>)>> {
         let Some(status) = self.child.try_wait()? else { return Ok(None) };
         self.drain();

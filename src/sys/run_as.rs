@@ -4,6 +4,7 @@
 use super::account::Account;
 use super::channel::Channel;
 use super::confine::{self, Also, Does};
+use super::process::ITSELF;
 use super::script::explained;
 use super::umask::as_given;
 use slog::Logger;
@@ -18,7 +19,7 @@ const NOT_STARTED: i32 = 127;
 /// This program, in the role that becomes `program` as this user. The words of the command follow. Its standard input is a
 /// channel on which it sends why it could not.
 pub(super) fn helper(user: &str, program: &OsStr) -> Command {
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(ITSELF);
     command.arg0("syncsup: command").arg(user).arg(program);
     command
 }
