@@ -3,7 +3,10 @@
 # make build     target/release/syncsup
 # make install   below $(DESTDIR)$(PREFIX), and in $(DESTDIR)/etc; starts nothing. INIT=sysv or INIT=openrc installs a
 #                script in /etc/init.d too; SERSYNC=1 makes it callable as sersync. make uninstall takes the same words
-# make deb, rpm  a package in target/debian, target/generate-rpm
+# make dist      target/dist/syncsup-VERSION-ARCH-linux.tar.gz with install.sh, for every distribution since CentOS 7.
+#                DIST_TARGET=x86_64-unknown-linux-musl is static; ...-gnu.2.17 needs glibc 2.17 or newer. Without the
+#                word it is the static one where rustup has installed the target, otherwise the other
+# make deb, rpm  a package in target/debian, target/generate-rpm, with the same program
 # make sbom      target/package/syncsup.cdx.json: what the program is built from (CycloneDX). Packages have it, too
 # make test-faults  faults of every kind under churn, from a random seed that is printed: 25 minutes; make soak: for 8 hours
 #                at 200 changes a second, or for SYNCSUP_SOAK_S seconds, with a table in target/soak.csv
@@ -11,8 +14,8 @@
 # make bench     measures beside lsyncd and a bare rsync, and writes docs/benchmarks.md; make bench-full, five times each
 # make lint      formatting, clippy, manual pages, shell scripts
 #
-# demo and test install what is missing with apt (rsync, a C compiler for SQLite; for test also sshd, curl and jq), by sudo
-# when not root.
+# demo and test install what is missing with apt (rsync, a C compiler for SQLite; for test also sshd, curl, jq, debhelper
+# and lintian), by sudo when not root.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -24,10 +27,20 @@ ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 DOCDIR ?= $(PREFIX)/share/doc/syncsup
 UNITDIR ?= $(PREFIX)/lib/systemd/system
-BINARY = target/release/syncsup
+BINARY ?= target/release/syncsup
 TOOLS = target/tools
 STAGE = target/package
 SBOM = $(STAGE)/syncsup.cdx.json
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+# What is given to others is linked by zig, which knows the symbols of old glibc: it runs on machines older than this one.
+ARCH := $(shell uname -m)
+MUSL = $(ARCH)-unknown-linux-musl
+DIST_TARGET ?= $(if $(wildcard $(shell rustc --print target-libdir --target $(MUSL) 2>/dev/null)),$(MUSL),$(ARCH)-unknown-linux-gnu.2.17)
+PORTABLE = $(or $(CARGO_TARGET_DIR),target)/$(basename $(basename $(DIST_TARGET)))/release/syncsup
+ZIGBUILD = cargo-zigbuild==0.24.1 ziglang==0.17.1
+ZIG = $(TOOLS)/zig/bin
+DIST = target/dist
+DISTNAME = syncsup-$(VERSION)-$(ARCH)-linux
 
 # SOURCE:TARGET of everything that is installed as it is, mode 0644.
 MANUALS = man/syncsup.8:$(PREFIX)/share/man/man8/syncsup.8 \
@@ -39,6 +52,7 @@ PLAIN = $(MANUALS) \
 	units/completions/syncsup.bash:$(BASHDIR)/syncsup \
 	units/completions/_syncsup:$(ZSHDIR)/_syncsup \
 	units/completions/syncsup.fish:$(FISHDIR)/syncsup.fish \
+	src/config/syncsup.schema.json:$(PREFIX)/share/syncsup/syncsup.schema.json \
 	units/sysctl.conf:$(PREFIX)/lib/sysctl.d/60-syncsup.conf \
 	units/tmpfiles.conf:$(PREFIX)/lib/tmpfiles.d/syncsup.conf \
 	units/sysusers.conf:$(PREFIX)/lib/sysusers.d/syncsup.conf \
@@ -48,13 +62,8 @@ PLAIN = $(MANUALS) \
 	README.zh-CN.md:$(DOCDIR)/README.zh-CN.md \
 	CHANGELOG.md:$(DOCDIR)/CHANGELOG.md \
 	SECURITY.md:$(DOCDIR)/SECURITY.md \
-	docs/dependencies.md:$(DOCDIR)/docs/dependencies.md \
-	docs/benchmarks.md:$(DOCDIR)/docs/benchmarks.md \
-	docs/reliability.md:$(DOCDIR)/docs/reliability.md \
-	docs/lag-200.svg:$(DOCDIR)/docs/lag-200.svg \
-	docs/lag-1000.svg:$(DOCDIR)/docs/lag-1000.svg \
 	LICENSE:$(DOCDIR)/LICENSE \
-	$(foreach f,$(shell find examples -type f | sort),$f:$(DOCDIR)/$f)
+	$(foreach f,$(shell find docs examples -type f | sort),$f:$(DOCDIR)/$f)
 # The same with the path of the program in it.
 UNITS = units/syncsup.service:$(UNITDIR)/syncsup.service \
 	units/syncsup@.service:$(UNITDIR)/syncsup@.service
@@ -65,7 +74,8 @@ SCRIPT = $(if $(filter sysv,$(INIT)),units/syncsup.init,$(if $(filter openrc,$(I
 target = $(DESTDIR)$(lastword $(subst :, ,$1))
 source = $(firstword $(subst :, ,$1))
 
-.PHONY: demo test test-faults soak simulate bench bench-full build install uninstall deb rpm stage sbom lint clean compiler
+.PHONY: demo test test-faults soak simulate bench bench-full build install uninstall portable dist tarball deb rpm \
+	sbom lint clean compiler
 
 demo: build
 	@.ci/need rsync
@@ -74,6 +84,7 @@ demo: build
 test: compiler
 	@PATH="$$PATH:/usr/sbin" .ci/need rsync curl jq sshd:openssh-server ssh-keygen:openssh-client ip:iproute2
 	@.ci/need systemd-analyze:systemd || echo "without systemd the tests of its units say SKIPPED"
+	@.ci/need dh:debhelper lintian || echo "without debhelper and lintian the tests of the package say SKIPPED"
 	@.ci/old-rsync target/old-rsync
 	@# Most tests wait for something most of the time.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 4))} $(CARGO) test --locked
@@ -151,32 +162,63 @@ sbom:
 	@.ci/need jq
 	CARGO="$(CARGO)" .ci/sbom $(SBOM)
 
-# What the packages hold. The script in init.d is for the few machines with Debian and without systemd; systemd prefers
-# its own unit.
-stage: build
+$(ZIG)/cargo-zigbuild:
+	@.ci/need python3
+	@python3 -c 'import ensurepip' 2>/dev/null || .ci/need pyvenv:python3-venv
+	python3 -m venv $(TOOLS)/zig
+	$(ZIG)/pip install --quiet $(ZIGBUILD)
+
+# The program for other machines. A static one has a fixed address, too, see build.rs.
+portable: compiler $(ZIG)/cargo-zigbuild
+	@echo "for $(DIST_TARGET)"
+	PATH="$(abspath $(ZIG)):$$PATH" $(if $(findstring musl,$(DIST_TARGET)),RUSTFLAGS="-Crelocation-model=static") \
+		$(CARGO) zigbuild --release --locked --target $(DIST_TARGET)
 	@# Only tests kill a process at a named step.
-	! grep -qa SYNCSUP_FAULT_POINTS $(BINARY)
-	rm -rf $(STAGE)
-	$(MAKE) --no-print-directory install DESTDIR=$(STAGE)/deb PREFIX=/usr INIT=sysv \
-		ZSHDIR=/usr/share/zsh/vendor-completions
-	$(MAKE) --no-print-directory install DESTDIR=$(STAGE)/rpm PREFIX=/usr
-	$(MAKE) --no-print-directory sbom
-	for root in $(STAGE)/deb $(STAGE)/rpm; do \
-		install -m 644 $(SBOM) $$root/usr/share/doc/syncsup/syncsup.cdx.json || exit 1; done
-	@# Debian's form of a changelog, which leads to the one that is kept.
-	@printf 'syncsup (%s-1) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- %s  %s\n' \
-		"$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)" \
-		"$$(sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)" \
-		"$$(LC_ALL=C date -R -d "@$${SOURCE_DATE_EPOCH:-$$(stat -c %Y CHANGELOG.md)}")" >$(STAGE)/changelog.Debian
+	! grep -qa SYNCSUP_FAULT_POINTS $(PORTABLE)
+
+# A built program, BINARY, in a directory that can be copied: it runs there, and install.sh installs it.
+tarball:
+	rm -rf $(DIST)/$(DISTNAME)
+	$(MAKE) --no-print-directory install DESTDIR=$(DIST)/$(DISTNAME) PREFIX= SYSCONFDIR=/etc INIT=none SERSYNC= \
+		BINARY=$(BINARY)
+	install -D -m 755 units/syncsup.init $(DIST)/$(DISTNAME)/init/sysv
+	install -D -m 755 units/syncsup.openrc $(DIST)/$(DISTNAME)/init/openrc
+	sed -i 's|/usr/local/bin/syncsup|/bin/syncsup|' $(DIST)/$(DISTNAME)/init/*
+	install -m 755 units/install.sh $(DIST)/$(DISTNAME)/install.sh
+	install -m 644 README.md README.zh-CN.md LICENSE $(DIST)/$(DISTNAME)
+	install -m 644 $(SBOM) $(DIST)/$(DISTNAME)/share/doc/syncsup/syncsup.cdx.json
+	tar -C $(DIST) --sort=name --owner=0 --group=0 --numeric-owner \
+		--mtime="@$${SOURCE_DATE_EPOCH:-$$(stat -c %Y CHANGELOG.md)}" -cf - $(DISTNAME) | gzip -9n >$(DIST)/$(DISTNAME).tar.gz
+
+# The demo is what shows that this program runs.
+dist: portable sbom
+	@.ci/need rsync
+	@mkdir -p $(DIST)
+	$(PORTABLE) demo >$(DIST)/demo.txt 2>&1 </dev/null || { tail -n 40 $(DIST)/demo.txt; exit 1; }
+	$(MAKE) --no-print-directory tarball BINARY=$(PORTABLE)
+	@echo "for $(DIST_TARGET)"
+	@.ci/sizes $(DIST)/$(DISTNAME)/bin/syncsup $(DIST)/$(DISTNAME).tar.gz
 
 $(TOOLS)/bin/cargo-%:
 	CARGO_TARGET_DIR=$(TOOLS)/build $(CARGO) install --root $(TOOLS) --locked cargo-$*
 
-deb: stage $(TOOLS)/bin/cargo-deb
-	$(TOOLS)/bin/cargo-deb --no-build --no-strip --locked
+deb: portable
+	@.ci/need dh:debhelper
+	@mkdir -p target/debian
+	DEB_RULES_REQUIRES_ROOT=no debian/rules binary BINARY=$(PORTABLE) DEBS=target/debian
+	dh_clean
+	@.ci/sizes target/debian/*.deb
 
-rpm: stage $(TOOLS)/bin/cargo-generate-rpm
-	$(TOOLS)/bin/cargo-generate-rpm
+rpm: portable sbom $(TOOLS)/bin/cargo-generate-rpm
+	rm -rf $(STAGE)/rpm
+	$(MAKE) --no-print-directory install DESTDIR=$(STAGE)/rpm PREFIX=/usr BINARY=$(PORTABLE)
+	install -m 644 $(SBOM) $(STAGE)/rpm/usr/share/doc/syncsup/syncsup.cdx.json
+	@# cargo-generate-rpm has one mode for a list of files.
+	cd $(STAGE)/rpm && for file in $$(find usr -type f -perm -100); do \
+		install -D $$file programs/$$file && rm $$file || exit 1; done
+	@# The rpm of CentOS 7 does not know zstd.
+	$(TOOLS)/bin/cargo-generate-rpm --payload-compress xz
+	@.ci/sizes target/generate-rpm/*.rpm
 
 clean:
 	$(CARGO) clean

@@ -16,12 +16,12 @@ _syncsup() {
     read -ra words <<<"$line"
     [[ $line != *[[:space:]] ]] || words+=("")
     cur=${words[-1]-}
-    commands="run check convert status stop reload sync release wait verify journal undelete migrate demo"
+    commands="run check convert schema status stop reload sync release wait verify journal undelete migrate demo help"
     globals="-o --state-dir --run-dir --user --no-sysctl -v --verbose -h --help -V --version"
     for ((i = 1; i < ${#words[@]} - 1; i++)); do
         word=${words[i]}
         case $word in
-        -o | -n | -m | -[dr]*[onm] | --state-dir | --run-dir | --user | --http | --max-lag | --quorum | --remote | --plugin | --timeout | --at)
+        -o | -n | -m | -[dr]*[onm] | --state-dir | --run-dir | --user | --http | --max-lag | --log-format | --quorum | --remote | --plugin | --timeout | --at)
             # The value of an option is not a command.
             ((i + 1 == ${#words[@]} - 1)) && prev=$word
             ((i++))
@@ -39,15 +39,16 @@ _syncsup() {
     --user) options=$(compgen -u) ;;
     --http) options="127.0.0.1:8008" ;;
     --max-lag) options="30s 60s 5m" ;;
+    --log-format) options="text json" ;;
     --timeout) options="10s 60s 5m" ;;
     --remote) options=$(_syncsup_names "$program" '[^/].*:.*') ;;
     --plugin) options=$(_syncsup_names "$program" '[^:/]*') ;;
     -n | -[dr]*n | --quorum | --at) options="" ;;
     *)
         case ${command:-run} in
-        run) options="-d -r -n -m --http --max-lag" ;;
+        run) options="-d -r -n -m --http --max-lag --log-format" ;;
         check) options="--connect" ;;
-        status) options="--json --watch -m" ;;
+        status) options="--json --watch --problems --processes -m" ;;
         stop | reload) options="-m" ;;
         release) options="--show -m" ;;
         wait) options="--all --quorum --remote --timeout" ;;
@@ -62,7 +63,7 @@ _syncsup() {
         else
             case $command in
             "") options=$commands ;;
-            sync | release) options=$(_syncsup_names "$program" '.*[:/].*') ;;
+            status | sync | release) options=$(_syncsup_names "$program" '.*[:/].*') ;;
             journal) if [[ -z $action ]]; then options="list retry drop import prune"; else return; fi ;;
             # File names.
             *) return ;;

@@ -6,12 +6,13 @@ function __syncsup_names
 end
 
 for name in syncsup sersync
-    set -l commands run check convert status stop reload sync release wait verify journal undelete migrate demo
+    set -l commands run check convert schema status stop reload sync release wait verify journal undelete migrate demo help
     set -l none "not __fish_seen_subcommand_from $commands"
     complete -c $name -e
     complete -c $name -f -n $none -a run -d 'replicate; the same as no command'
     complete -c $name -f -n $none -a check -d 'show what the configuration means, or all its errors'
     complete -c $name -f -n $none -a convert -d 'print a confxml.xml as YAML'
+    complete -c $name -f -n $none -a schema -d 'print the JSON Schema of the YAML'
     complete -c $name -f -n $none -a status -d 'show every localpath and remote'
     complete -c $name -f -n $none -a stop -d 'let running pushes finish, then stop the instance'
     complete -c $name -f -n $none -a reload -d 'read the configuration again and apply what changed'
@@ -23,6 +24,7 @@ for name in syncsup sersync
     complete -c $name -f -n $none -a undelete -d 'show the versions in the trash of a remote, or restore one'
     complete -c $name -f -n $none -a migrate -d 'write the YAML and the systemd unit that replace sersync'
     complete -c $name -f -n $none -a demo -d 'show all of this, in less than a minute'
+    complete -c $name -f -n $none -a help -d 'print what to do about a message'
 
     complete -c $name -s o -r -F -d 'configuration file, or a directory of them'
     complete -c $name -l state-dir -r -F -d 'journals and log of the daemon'
@@ -39,13 +41,16 @@ for name in syncsup sersync
     complete -c $name -n $run -s n -x -d 'run at most this many rsyncs at a time'
     complete -c $name -n $run -l http -x -a 127.0.0.1:8008 -d 'serve status, metrics and health there'
     complete -c $name -n $run -l max-lag -x -a '30s 60s 5m' -d '/healthz fails when a remote lags by more than this'
+    complete -c $name -n $run -l log-format -x -a 'text json' -d 'how to log: for people, or one object per line'
     complete -c $name -n "$none; or __fish_seen_subcommand_from run status stop reload release" -s m -x \
         -a 'command socket http refreshCDN' -d 'only this plugin'
 
     complete -c $name -n '__fish_seen_subcommand_from check' -l connect -d 'also connect to every remote'
     complete -c $name -n '__fish_seen_subcommand_from status verify journal' -l json -d 'print JSON, for programs'
     complete -c $name -n '__fish_seen_subcommand_from status' -l watch -d 'refresh every second, until q or Ctrl-C'
-    complete -c $name -n '__fish_seen_subcommand_from sync release' -f -a '(__syncsup_names ".*[:/].*")'
+    complete -c $name -n '__fish_seen_subcommand_from status' -l problems -d 'only what needs a look'
+    complete -c $name -n '__fish_seen_subcommand_from status' -l processes -d 'also more than 10 processes'
+    complete -c $name -n '__fish_seen_subcommand_from status sync release' -f -a '(__syncsup_names ".*[:/].*")'
     complete -c $name -n '__fish_seen_subcommand_from release' -l show -d 'only list what would be deleted'
     complete -c $name -n '__fish_seen_subcommand_from wait' -l all -d 'on all remotes'
     complete -c $name -n '__fish_seen_subcommand_from wait' -l quorum -x -d 'on this number of remotes of each localpath'
