@@ -10,6 +10,8 @@ use crate::config::model::PLUGIN_KINDS;
 use crate::config::{http, module, run_as};
 use crate::error::{Error, Exit, Result};
 use crate::instance::directories::Directories;
+use crate::language::{Language, listed, say};
+use crate::log_settings::{self, LogFormat};
 use crate::sys::output::{self, complain};
 use crate::sys::session;
 use lexopt::Arg;
@@ -17,17 +19,18 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Every subcommand.
-const COMMANDS: [&str; 14] = [
-    "run", "check", "convert", "status", "stop", "reload", "sync", "release", "wait", "verify",
-    "journal", "undelete", "migrate", "demo",
+const COMMANDS: [&str; 16] = [
+    "run", "check", "convert", "schema", "status", "stop", "reload", "sync", "release", "wait",
+    "verify", "journal", "undelete", "migrate", "demo", "help",
 ];
 /// Every long option.
-const OPTIONS: [&str; 25] = [
+const OPTIONS: [&str; 28] = [
     "state-dir",
     "run-dir",
     "user",
     "http",
     "max-lag",
+    "log-format",
     "no-sysctl",
     "verbose",
     "help",
@@ -35,6 +38,8 @@ const OPTIONS: [&str; 25] = [
     "connect",
     "json",
     "watch",
+    "problems",
+    "processes",
     "dry-run",
     "all",
     "quorum",
@@ -52,6 +57,7 @@ const OPTIONS: [&str; 25] = [
 
 /// Runs the command line; prints its error, if any.
 pub fn main(args: &[OsString]) -> Exit {
+    Language::of_locale().speak();
     let parsed = parse(args);
     let shows = parsed.as_ref().is_ok_and(|invocation| is_result(&invocation.command));
     let done = parsed.and_then(|invocation| dispatch(&invocation));
@@ -63,7 +69,7 @@ pub fn main(args: &[OsString]) -> Exit {
     });
     match output::lost() {
         Some(why) if shows => {
-            complain(&format!("syncsup: cannot write to standard output: {why}"));
+            complain(&say!("syncsup: cannot write to standard output: {}", why));
             Exit::System
         }
         Some(_) | None => exit,
@@ -75,6 +81,7 @@ fn is_result(command: &Command) -> bool {
     match command {
         Command::Check { .. }
         | Command::Convert
+        | Command::Schema
         | Command::Status(_)
         | Command::Verify(_)
         | Command::Journal(JournalAction::List { .. })
@@ -82,6 +89,7 @@ fn is_result(command: &Command) -> bool {
         | Command::Undelete(Wish { at: None, .. })
         | Command::Release { show: true, .. }
         | Command::Demo
+        | Command::HelpOn(_)
         | Command::Help
         | Command::Version => true,
         Command::Run { .. }
@@ -104,7 +112,8 @@ fn dispatch(invocation: &Invocation) -> Result<Exit> {
         }
         Command::Check { connect } => commands::check::run(invocation, *connect),
         Command::Convert => commands::convert::run(invocation),
-        Command::Status(how) => commands::status::run(invocation, *how),
+        Command::Schema => commands::schema::run(),
+        Command::Status(what) => commands::status::run(invocation, what),
         Command::Stop => commands::stop::run(invocation),
         Command::Reload => commands::reload::run(invocation),
         Command::Sync(names) => commands::sync::run(invocation, names),
@@ -117,8 +126,9 @@ fn dispatch(invocation: &Invocation) -> Result<Exit> {
         Command::Import(file) => commands::journal::import::run(invocation, file),
         Command::Undelete(wish) => commands::undelete::run(invocation, wish),
         Command::Demo => commands::demo::run(),
+        Command::HelpOn(topic) => commands::help_on::run(*topic),
         Command::Help => {
-            output::print(help::text(|name| std::env::var(name).ok()));
+            output::print(help::text(Language::current()));
             Ok(Exit::Ok)
         }
         Command::Version => {
@@ -138,6 +148,7 @@ struct Words {
     verbose: bool,
     no_sysctl: bool,
     user: Option<String>,
+    log_format: Option<LogFormat>,
     http: http::Given,
     help: bool,
     version: bool,
@@ -158,7 +169,7 @@ pub fn parse(args: &[OsString]) -> Result<Invocation> {
         run: absolute(words.run.take().unwrap_or(defaults.run))?,
     };
     let files = std::mem::take(&mut words.files);
-    let (verbose, sysctl) = (words.verbose, !words.no_sysctl);
+    let (verbose, sysctl, log_format) = (words.verbose, !words.no_sysctl, words.log_format);
     let (module, http, user) = (words.module.take(), words.http, words.user.take());
     let command = if words.help {
         Command::Help
@@ -172,6 +183,7 @@ pub fn parse(args: &[OsString]) -> Result<Invocation> {
         verbose,
         sysctl,
         user,
+        log_format,
         http,
         files,
         module,
@@ -212,6 +224,8 @@ fn read(args: &[OsString]) -> Result<Words> {
             "r" => words.special.push("-r"),
             "json" => words.special.push("--json"),
             "watch" => words.special.push("--watch"),
+            "problems" => words.special.push("--problems"),
+            "processes" => words.special.push("--processes"),
             "connect" => words.special.push("--connect"),
             "dry-run" => words.special.push("--dry-run"),
             "http" => {
@@ -221,6 +235,11 @@ fn read(args: &[OsString]) -> Result<Words> {
             "max-lag" => {
                 words.special.push("--max-lag");
                 words.http.max_lag_ms = Some(value_of("--max-lag", &mut parser, http::max_lag_ms)?);
+            }
+            "log-format" => {
+                words.special.push("--log-format");
+                let format = |text: &str| log_settings::value(&LogFormat::WORDS, text);
+                words.log_format = Some(value_of("--log-format", &mut parser, format)?);
             }
             "last" => words.special.push("--last"),
             "force" => words.special.push("--force"),
@@ -251,9 +270,9 @@ fn command(words: Words) -> Result<Command> {
     let command = names.next().unwrap_or_else(|| "run".into());
     let names: Vec<String> = names.collect();
     let takes: &[&str] = match command.as_str() {
-        "run" => &["-d", "-r", "-n", "-m", "--http", "--max-lag"],
+        "run" => &["-d", "-r", "-n", "-m", "--http", "--max-lag", "--log-format"],
         "check" => &["--connect"],
-        "status" => &["--json", "--watch", "-m"],
+        "status" => &["--json", "--watch", "--problems", "--processes", "-m"],
         "stop" | "reload" => &["-m"],
         "release" => &["--show", "-m"],
         "wait" => &["--all", "--quorum", "--remote", "--timeout"],
@@ -261,16 +280,17 @@ fn command(words: Words) -> Result<Command> {
         "journal" => &["--remote", "--plugin", "--json", "--yes"],
         "migrate" => &["--dry-run"],
         "undelete" => &["--remote", "--at", "--last", "--force"],
-        "convert" | "sync" | "demo" => &[],
+        "convert" | "schema" | "sync" | "demo" | "help" => &[],
         other => return Err(unknown_command(other)),
     };
     if let Some(other) = words.special.iter().find(|s| !takes.contains(*s)) {
-        let text = format!("`syncsup {command}` does not take {other}; see `syncsup --help`");
+        let text = say!("`syncsup {}` does not take {}; see `syncsup --help`", command, other);
         return Err(Error::usage(text));
     }
     let has = |option: &str| words.special.contains(&option);
     match (command.as_str(), &names[..]) {
         ("sync", _) => Ok(Command::Sync(names)),
+        ("status", _) => operate::status(&words, names),
         ("wait", _) => operate::wait(words),
         ("verify", _) => operate::verify(words),
         ("journal", [import, _]) if import == "import" && words.special.is_empty() => {
@@ -282,19 +302,23 @@ fn command(words: Words) -> Result<Command> {
             Ok(Command::Migrate { paths, dry: has("--dry-run") })
         }
         ("undelete", _) => operate::undelete(words),
+        ("help", []) => Ok(Command::Help),
+        ("help", [topic]) => Ok(Command::HelpOn(operate::topic(topic)?)),
         ("release", [name]) => Ok(Command::Release { name: name.clone(), show: has("--show") }),
-        ("release", _) => Err(Error::usage(
-            "`syncsup release` takes one NAME: the localpath or the remote that `syncsup status` shows as held",
-        )),
+        ("release", _) => Err(Error::usage(say!(
+            "`syncsup release` takes one NAME: the localpath or the remote that `syncsup status` shows as held"
+        ))),
         (_, [name, ..]) => {
-            let text = format!(
-                "`syncsup {command}` does not take `{name}`; give a configuration file with -o"
+            let text = say!(
+                "`syncsup {}` does not take `{}`; give a configuration file with -o",
+                command,
+                name
             );
             Err(Error::usage(text))
         }
         ("check", []) => Ok(Command::Check { connect: has("--connect") }),
-        ("status", []) => operate::status(&words),
         ("convert", []) => Ok(Command::Convert),
+        ("schema", []) => Ok(Command::Schema),
         ("stop", []) => Ok(Command::Stop),
         ("demo", []) => Ok(Command::Demo),
         ("reload", []) => Ok(Command::Reload),
@@ -315,24 +339,30 @@ fn value_of<T>(
 /// The error for an empty value: the system's own error would not explain it.
 fn empty(option: &str) -> Error {
     let dashes = if option.chars().count() == 1 { "-" } else { "--" };
-    Error::usage(format!("{dashes}{option} has an empty value; is a variable of the caller unset?"))
+    Error::usage(say!(
+        "{}{} has an empty value; is a variable of the caller unset?",
+        dashes,
+        option
+    ))
 }
 
 fn slots(value: &OsString) -> Result<usize> {
     let text = value.to_string_lossy();
     match text.parse() {
         Ok(n) if n > 0 => Ok(n),
-        _ => Err(Error::usage(format!("-n {text}: not a number of rsyncs; write 1 or more"))),
+        _ => Err(Error::usage(say!("-n {}: not a number of rsyncs; write 1 or more", text))),
     }
 }
 
 fn plugin(value: &OsString) -> Result<String> {
     let name = value.to_string_lossy();
     module::kind(&name).map(str::to_owned).ok_or_else(|| {
-        let near = nearest(&name, &PLUGIN_KINDS).map(|n| format!("; did you mean {n}?"));
-        let kinds = PLUGIN_KINDS.join(", ");
-        let text = format!(
-            "-m {name} is not a plugin; the plugins are {kinds}{}",
+        let near = nearest(&name, &PLUGIN_KINDS).map(|n| say!("; did you mean {}?", n));
+        let kinds = listed(&PLUGIN_KINDS);
+        let text = say!(
+            "-m {} is not a plugin; the plugins are {}{}",
+            name,
+            kinds,
             near.unwrap_or_default()
         );
         Error::usage(text)
@@ -342,27 +372,31 @@ fn plugin(value: &OsString) -> Result<String> {
 fn usage(error: lexopt::Error) -> Error {
     match error {
         lexopt::Error::MissingValue { option: Some(option) } => {
-            Error::usage(format!("{option} needs a value; see `syncsup --help`"))
+            Error::usage(say!("{} needs a value; see `syncsup --help`", option))
         }
-        other => Error::usage(format!("{other}; see `syncsup --help`")),
+        lexopt::Error::UnexpectedValue { option, value } => Error::usage(say!(
+            "unexpected argument for option '{}': {}; see `syncsup --help`",
+            option,
+            format!("{value:?}")
+        )),
+        other => Error::usage(say!("{}; see `syncsup --help`", other)),
     }
 }
 
 fn unknown_option(name: &str) -> Error {
     let dashes = if name.chars().count() == 1 { "-" } else { "--" };
     let near = nearest(name, &OPTIONS).filter(|_| dashes == "--");
-    let advice = near.map_or("see `syncsup --help`".to_owned(), |n| format!("did you mean --{n}?"));
-    Error::usage(format!("unknown option {dashes}{name}; {advice}"))
+    let advice = near.map_or(say!("see `syncsup --help`"), |n| say!("did you mean --{}?", n));
+    Error::usage(say!("unknown option {}{}; {}", dashes, name, advice))
 }
 
 fn unknown_command(name: &str) -> Error {
     let advice = match nearest(name, &COMMANDS) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => {
-            format!("commands: {}; give a configuration file with -o", COMMANDS.join(", "))
-        }
+        Some(near) => say!("did you mean `{}`?", near),
+        None if name.contains(['.', '/']) => say!("give a configuration file with -o"),
+        None => say!("commands: {}", listed(&COMMANDS)),
     };
-    Error::usage(format!("unknown command `{name}`; {advice}"))
+    Error::usage(say!("unknown command `{}`; {}", name, advice))
 }
 
 #[cfg(test)]

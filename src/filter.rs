@@ -1,5 +1,6 @@
 //! Decides what is replicated: one filter for events, scans, reconciles and pushes. Pure, over bytes.
 
+use crate::language::say;
 use crate::path::{OsBytes, RelPath};
 use crate::rsync::argv::TRASH;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
@@ -305,7 +306,7 @@ fn compile_regexes(patterns: &[OsBytes], errors: &mut Vec<FilterError>) -> Optio
     match RegexSetBuilder::new(whole).size_limit(SIZE_LIMIT).build() {
         Ok(set) => Some(set),
         Err(error) => {
-            let text = format!("the patterns are too large together: {error}");
+            let text = say!("the patterns are too large together: {}", error);
             errors.push(FilterError { list: RuleList::Exclude, index: patterns.len() - 1, text });
             None
         }
@@ -325,7 +326,7 @@ pub fn search_regex(pattern: &[u8]) -> Result<String, String> {
 fn checked_regex(pattern: &[u8]) -> Result<(&'static str, String), String> {
     let text = pattern_text(pattern);
     if text.is_empty() {
-        return Err("an empty regular expression matches nothing; remove it".into());
+        return Err(say!("an empty regular expression matches nothing; remove it"));
     }
     let compiles =
         |text: &str| RegexBuilder::new(text).size_limit(SIZE_LIMIT).build().map(|_: Regex| ());
@@ -342,13 +343,13 @@ fn checked_regex(pattern: &[u8]) -> Result<(&'static str, String), String> {
     let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
     let shown = crate::path::as_written(pattern);
     let hint = if let Some(tail) = shown.strip_prefix('*') {
-        format!("; `*` does not mean 'anything' here, write `(.*){}`", escape_glob_tail(tail))
+        say!("; `*` does not mean 'anything' here, write `(.*){}`", escape_glob_tail(tail))
     } else if why.contains("look-") {
-        "; write the pattern without look-ahead".into()
+        say!("; write the pattern without look-ahead")
     } else {
-        "; write it as a regular expression that matches the whole path".into()
+        say!("; write it as a regular expression that matches the whole path")
     };
-    Err(format!("`{shown}` is not a regular expression: {why}{hint}"))
+    Err(say!("`{}` is not a regular expression: {}{}", shown, why, hint))
 }
 
 /// `.php` -> `\.php`, for the hint.
@@ -389,7 +390,7 @@ fn compile_globs(
         (0, _) => None,
         (_, Ok(set)) => Some(set),
         (_, Err(error)) => {
-            let text = format!("the globs are too large together: {error}");
+            let text = say!("the globs are too large together: {}", error);
             errors.push(FilterError { list: RuleList::ExcludeGlob, index: globs.len() - 1, text });
             None
         }
@@ -406,7 +407,7 @@ impl Globs {
     pub fn new<'a>(globs: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let compile = |glob: &str| match git_glob(glob)? {
             (_, true) => {
-                Err(format!("`{glob}` matches directories; write `{glob}**` for what is below"))
+                Err(say!("`{}` matches directories; write `{}**` for what is below", glob, glob))
             }
             (compiled, false) => Ok(compiled.compile_matcher()),
         };
@@ -422,8 +423,9 @@ impl Globs {
 /// One glob with the syntax of .gitignore, and whether it applies to directories only.
 fn git_glob(pattern: &str) -> Result<(globset::Glob, bool), String> {
     if pattern.starts_with('!') {
-        return Err(format!(
-            "`{pattern}`: exceptions with `!` are not supported; write narrower globs"
+        return Err(say!(
+            "`{}`: exceptions with `!` are not supported; write narrower globs",
+            pattern
         ));
     }
     let (body, dir_only) = match pattern.strip_suffix('/') {
@@ -433,16 +435,17 @@ fn git_glob(pattern: &str) -> Result<(globset::Glob, bool), String> {
     let anchored = body.contains('/');
     let body = body.strip_prefix('/').unwrap_or(body);
     if body.is_empty() {
-        return Err(format!("`{pattern}` matches nothing; remove it"));
+        return Err(say!("`{}` matches nothing; remove it", pattern));
     }
     if body.split('/').any(|c| c.is_empty() || c == "." || c == "..") {
-        return Err(format!(
-            "`{pattern}`: globs are relative to the localpath, without `.`, `..` or `//`"
+        return Err(say!(
+            "`{}`: globs are relative to the localpath, without `.`, `..` or `//`",
+            pattern
         ));
     }
     let text = if anchored { body.to_owned() } else { format!("**/{body}") };
     let glob = GlobBuilder::new(&text).literal_separator(true).backslash_escape(true).build();
-    glob.map(|g| (g, dir_only)).map_err(|e| format!("`{pattern}` is not a glob: {}", e.kind()))
+    glob.map(|g| (g, dir_only)).map_err(|e| say!("`{}` is not a glob: {}", pattern, e.kind()))
 }
 
 #[cfg(test)]

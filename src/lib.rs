@@ -8,6 +8,8 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`error`], [`path`], `shell`, `script`, `figures` | exit statuses; byte paths; shell words; scripts; figures |
+//! | [`language`] | English or Chinese, and what is said in both |
+//! | [`help_topic`] | the sections of docs/troubleshooting.md, and the reasons that name one |
 //! | `trust` | the users whose files this process may trust |
 //! | [`rsync`] | the command lines of rsync and its output |
 //! | [`filter`] | what is replicated |
@@ -35,8 +37,11 @@ pub(crate) mod figures;
 pub mod filter;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod help_topic;
 pub(crate) mod instance;
 pub mod journal;
+pub mod language;
+pub mod log_settings;
 pub mod message;
 pub mod path;
 pub(crate) mod plugin;

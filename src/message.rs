@@ -8,6 +8,7 @@ mod pulse;
 mod pusher;
 mod reporter;
 mod status;
+mod tally;
 mod verify;
 mod watcher;
 
@@ -17,6 +18,7 @@ pub use pulse::*;
 pub use pusher::*;
 pub use reporter::*;
 pub use status::*;
+pub use tally::*;
 pub use verify::*;
 pub use watcher::*;
 

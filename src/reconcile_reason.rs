@@ -30,13 +30,20 @@ pub enum ReconcileReason {
 /// The reasons with a fixed text.
 const FIXED: [(ReconcileReason, &str); 8] = [
     (ReconcileReason::Schedule, "schedule"),
-    (ReconcileReason::NewRemote, "a new remote"),
+    (ReconcileReason::NewRemote, "the remote is new"),
     (ReconcileReason::AtStart, "-r"),
-    (ReconcileReason::Sync, "syncsup sync"),
-    (ReconcileReason::Import, "syncsup journal import"),
+    (ReconcileReason::Sync, "`syncsup sync` was run"),
+    (ReconcileReason::Import, "`syncsup journal import` was run"),
     (ReconcileReason::SettingsChanged, "the filter or the parameters changed"),
     (ReconcileReason::JournalSetAside, "the journal was set aside"),
     (ReconcileReason::Leftovers, "a receiver was killed during a large push"),
+];
+
+/// What journals contain that were written before a text changed.
+const EARLIER: [(ReconcileReason, &str); 3] = [
+    (ReconcileReason::NewRemote, "a new remote"),
+    (ReconcileReason::Sync, "syncsup sync"),
+    (ReconcileReason::Import, "syncsup journal import"),
 ];
 
 impl fmt::Display for ReconcileReason {
@@ -53,7 +60,7 @@ impl fmt::Display for ReconcileReason {
 
 impl From<String> for ReconcileReason {
     fn from(text: String) -> Self {
-        let fixed = FIXED.iter().find(|(_, fixed)| *fixed == text);
+        let fixed = FIXED.iter().chain(&EARLIER).find(|(_, fixed)| *fixed == text);
         fixed.map_or(ReconcileReason::Found(text), |(reason, _)| reason.clone())
     }
 }
@@ -81,6 +88,9 @@ mod tests {
                 (reason.to_string(), ReconcileReason::from(text.to_owned())),
                 (text.into(), reason)
             );
+        }
+        for (reason, text) in EARLIER {
+            assert_eq!(ReconcileReason::from(text.to_owned()), reason);
         }
         let found = ReconcileReason::Found("a was missing".into());
         assert_eq!(ReconcileReason::from(found.to_string()), found);

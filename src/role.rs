@@ -60,6 +60,7 @@ pub fn run(role: Role) -> ExitCode {
         session::close_inherited();
     }
     umask::make_private();
+    log::inherit();
     // Lines in a log have a time, whatever process writes them.
     let log = log::logger(false);
     let of_panics = log.clone();

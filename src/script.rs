@@ -1,5 +1,6 @@
 //! The beginning of a script: errors that prevent the system from running it. Pure.
 
+use crate::language::say;
 use crate::path::as_written;
 
 /// The number of bytes of a file that the kernel reads for its `#!` line.
@@ -14,17 +15,17 @@ pub const FAIL_LOG_HEAD: &str = "#!/bin/sh
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a file with this beginning cannot be run, and what to do.
-pub fn fault(start: &[u8]) -> Option<&'static str> {
+pub fn fault(start: &[u8]) -> Option<String> {
     let script = start.strip_prefix(BOM).unwrap_or(start).strip_prefix(b"#!")?;
     let end = script.iter().position(|&b| b == b'\n')?;
     if script[..end].ends_with(b"\r") {
-        return Some(
+        return Some(say!(
             "its first line ends in a carriage return (CR), as on Windows, so that its interpreter is not found; save it with the line ends of Unix (sed -i 's/\\r$//')",
-        );
+        ));
     }
-    start.starts_with(BOM).then_some(
-        "it begins with a byte order mark (BOM), which hides its #! line; save it as UTF-8 without BOM",
-    )
+    start.starts_with(BOM).then(|| {
+        say!("it begins with a byte order mark (BOM), which hides its #! line; save it as UTF-8 without BOM")
+    })
 }
 
 /// The program in the `#!` line of a file with this beginning.
@@ -35,7 +36,7 @@ pub fn interpreter(start: &[u8]) -> Option<&[u8]> {
 
 /// The error for a script whose interpreter does not exist.
 pub fn without(interpreter: &[u8]) -> String {
-    format!(
+    say!(
         "its first line names {}, which does not exist; install that program, or correct the line",
         as_written(interpreter)
     )

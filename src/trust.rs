@@ -1,6 +1,7 @@
 //! Decides whose files this process may trust. The contents of a configuration, a password file or a program are
 //! applied with all rights of the user that runs it, so only that user and root may have write permission.
 
+use crate::language::say;
 use crate::path::{names_from_last, printable};
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -115,18 +116,26 @@ impl Doubted {
     /// The text for users: what is wrong, the possible consequences, what to do.
     pub fn text(&self, user: User) -> String {
         let path = printable(self.path.as_os_str().as_bytes());
-        let it = if self.itself { "it".to_owned() } else { path.clone() };
-        let me = if user.uid == 0 { "root".to_owned() } else { format!("user {}", user.uid) };
-        let (what, how) = match self.why {
-            Doubt::Owner(uid) => {
-                (format!("{it} belongs to user {uid}"), format!("chown {}", user.uid))
-            }
-            Doubt::Writable(mode) => {
-                (format!("others can write {it} (mode {mode:04o})"), "chmod go-w".to_owned())
+        let me = if user.uid == 0 { "root".to_owned() } else { say!("user {}", user.uid) };
+        let octal = |mode| format!("{mode:04o}");
+        let what = match (self.why, self.itself) {
+            (Doubt::Owner(uid), true) => say!("it belongs to user {}", uid),
+            (Doubt::Owner(uid), false) => say!("{} belongs to user {}", path, uid),
+            (Doubt::Writable(mode), true) => say!("others can write it (mode {})", octal(mode)),
+            (Doubt::Writable(mode), false) => {
+                say!("others can write {} (mode {})", path, octal(mode))
             }
         };
-        format!(
-            "{what}, and so could control what is done as {me}; examine it, then run {how} {path}"
+        let how = match self.why {
+            Doubt::Owner(_) => format!("chown {}", user.uid),
+            Doubt::Writable(_) => "chmod go-w".to_owned(),
+        };
+        say!(
+            "{}, and so could control what is done as {}; examine it, then run {} {}",
+            what,
+            me,
+            how,
+            path
         )
     }
 }
@@ -166,7 +175,7 @@ pub fn doubted(path: &Path, user: User) -> io::Result<Option<Doubted>> {
         }
         links += 1;
         if links > LINKS_MOST {
-            return Err(io::Error::other("too many levels of symbolic links"));
+            return Err(io::Error::other(say!("too many levels of symbolic links")));
         }
         let target = fs::read_link(&here)?;
         if target.is_absolute() {

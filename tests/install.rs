@@ -1,6 +1,8 @@
 //! What is installed beside the program: units, limits, completions, pages.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -172,7 +174,7 @@ fn bash(line: &str, status: &str) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("syncsup");
     fs::write(&program, format!("#!/bin/sh\ncat <<'END'\n{status}\nEND\n")).unwrap();
-    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let script = r#"set -u; . "$1"; complete -p syncsup >/dev/null || exit 9
         COMP_LINE=$2 COMP_POINT=${#2} COMP_WORDS=("$3") COMP_CWORD=0; _syncsup; printf '%s\n' "${COMPREPLY[@]-}""#;
     let file = at("units/completions/syncsup.bash");
@@ -205,6 +207,8 @@ fn bash_completes_commands_and_options() {
         ("syncsup journal --plugin ", "http"),
         ("syncsup journal --plugin http re", "retry"),
         ("syncsup status --w", "--watch"),
+        ("syncsup status --prob", "--problems"),
+        ("syncsup status /d", "/data/www"),
         ("syncsup release ", "/data/www 10.0.0.2::www 10.0.0.3::www"),
         // Only what stands after the last colon is replaced.
         ("syncsup sync 10.0.0.2::w", "www"),
@@ -254,6 +258,112 @@ fn make_install_installs_every_shipped_file() {
             assert!(by_package || makefile.contains(name), "{name} is not installed");
         }
     }
+}
+
+/// Every file below a directory, with its mode and its content.
+fn tree(root: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+    let (mut open, mut files) = (vec![root.to_owned()], BTreeMap::new());
+    while let Some(dir) = open.pop() {
+        for path in fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            let name = path.strip_prefix(root).unwrap().to_owned();
+            files.insert(name, (mode, fs::read(&path).unwrap()));
+        }
+    }
+    files
+}
+
+/// `make` with these words, for a program that is none.
+fn make(dir: &Path, words: &[&str]) {
+    let program = dir.join("program");
+    fs::write(&program, "#!/bin/sh\necho syncsup\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(dir.join("sbom"), "{}").unwrap();
+    let is = |name: &str, file: &str| format!("{name}={}", dir.join(file).display());
+    let mut command = Command::new("make");
+    command.arg("-s").args(words).current_dir(at(""));
+    // A `make` that runs this test has words of its own.
+    command.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
+    command.args([is("BINARY", "program"), is("SBOM", "sbom"), is("DIST", "dist")]);
+    let out = command.output().unwrap();
+    assert!(out.status.success(), "{}", text(&out));
+}
+
+#[test]
+fn the_tarball_installs_and_removes_what_make_installs() {
+    if tool("make", &["--version"]).is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    // A systemd that knows every word of the units.
+    let path = format!("{}:{}", dir.join("bin").display(), std::env::var("PATH").unwrap());
+    let systemd = |version: &str| {
+        let program = dir.join("bin/systemctl");
+        fs::create_dir_all(dir.join("bin")).unwrap();
+        fs::write(&program, format!("#!/bin/sh\necho 'systemd {version}'\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    make(dir, &["tarball"]);
+    let made = fs::read_dir(dir.join("dist")).unwrap().map(|e| e.unwrap().path());
+    let archive = made.into_iter().find(|p| p.extension() == Some("gz".as_ref())).unwrap();
+    let archive = archive.to_str().unwrap();
+    let out = Command::new("tar").args(["-C", dir.to_str().unwrap(), "-xzf", archive]).output();
+    assert!(out.as_ref().unwrap().status.success(), "{out:?}");
+    let name = archive.rsplit('/').next().unwrap().strip_suffix(".tar.gz").unwrap();
+    let install = |root: &str, words: &[&str]| {
+        let mut command = Command::new(dir.join(name).join("install.sh"));
+        for (name, value) in words.iter().filter_map(|word| word.split_once('=')) {
+            command.env(name, value);
+        }
+        command.args(words.iter().filter(|word| !word.contains('=')));
+        command.env("DESTDIR", dir.join(root)).env("PATH", &path);
+        let out = command.output().unwrap();
+        assert!(out.status.success(), "{}", text(&out));
+    };
+    let is_list = |path: &Path| path.ends_with("syncsup.cdx.json");
+    for (root, words) in [
+        ("plain", &[][..]),
+        ("usr", &["PREFIX=/usr", "INIT=sysv", "SERSYNC=1"]),
+        ("opt", &["PREFIX=/opt/syncsup", "SYSCONFDIR=/opt/etc", "INIT=openrc"]),
+    ] {
+        let by_make = format!("{root}.make");
+        let target = format!("DESTDIR={}", dir.join(&by_make).display());
+        make(dir, &[&["install", &target], words].concat());
+        systemd("252");
+        install(root, words);
+        let (wanted, mut got) = (tree(&dir.join(&by_make)), tree(&dir.join(root)));
+        got.retain(|path, _| !is_list(path));
+        assert!(wanted.len() > 50, "{:?}", wanted.keys());
+        assert_eq!(wanted.keys().collect::<Vec<_>>(), got.keys().collect::<Vec<_>>());
+        for (path, file) in &wanted {
+            assert!(*file == got[path], "{} differs", path.display());
+        }
+        // A file of the administrator is left as it is, at an installation and at a removal.
+        let own = got.keys().find(|path| path.ends_with("logrotate.d/syncsup")).unwrap();
+        let own = dir.join(root).join(own);
+        fs::write(&own, "changed").unwrap();
+        install(root, words);
+        assert_eq!(fs::read_to_string(&own).unwrap(), "changed");
+        install(root, &[words, &["--uninstall"]].concat());
+        let left: Vec<_> =
+            tree(&dir.join(root)).into_keys().map(|p| dir.join(root).join(p)).collect();
+        assert_eq!(left, [own]);
+    }
+    // The one of CentOS 7 would refuse every call.
+    systemd("219");
+    install("old", &[]);
+    let unit = dir.join("old/usr/local/lib/systemd/system/syncsup.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    assert!(!unit.contains("\nSystemCallFilter="), "{unit}");
+    assert!(
+        unit.contains("\nTimeoutStartSec=0\n")
+            && unit.contains("\nExecStart=/usr/local/bin/syncsup ")
+    );
 }
 
 /// The page lists each table and each column of a journal, and nothing else.
@@ -336,8 +446,10 @@ fn chinese_pages_have_every_key_of_the_english_ones() {
         let (wanted, said) = (items(&english), items(&chinese));
         assert!(wanted.len() > 20, "{name}: {wanted:?}");
         for item in wanted {
-            let argument =
-                ["number", "file", "path", "name", "time", "dir", "plugin", "address", "script"];
+            let argument = [
+                "number", "file", "path", "name", "time", "dir", "plugin", "address", "script",
+                "format",
+            ];
             assert!(
                 argument.contains(&item.as_str()) || said.contains(&item),
                 "zh_CN/{name} does not say {item}"
@@ -352,7 +464,7 @@ fn rust(cargo: &str, rustc: &str) -> String {
     let program = |name: &str, says: &str| {
         let path = dir.path().join(name);
         fs::write(&path, format!("#!/bin/sh\necho '{says}'\n")).unwrap();
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path
     };
     let (cargo, rustc) = (program("cargo", cargo), program("rustc", rustc));
@@ -388,6 +500,28 @@ fn an_old_rust_is_reported_with_what_to_install() {
     );
 }
 
+/// dpkg reads the version from there, and what it says first.
+#[test]
+fn the_package_of_debian_has_the_version_and_the_scripts_of_all() {
+    let cargo = read("Cargo.toml");
+    let version = cargo.lines().find_map(|l| l.strip_prefix("version = ")).unwrap();
+    let changelog = read("debian/changelog");
+    let entry = format!("syncsup ({}-", version.trim_matches('"'));
+    assert!(changelog.starts_with(&entry), "{changelog}");
+    let control = read("debian/control");
+    let maintainer = control.lines().find_map(|l| l.strip_prefix("Maintainer: ")).unwrap();
+    assert!(changelog.contains(&format!("\n -- {maintainer}  ")), "{changelog}");
+    for (name, file) in [
+        ("copyright", "../LICENSE"),
+        ("postinst", "../units/package/postinst"),
+        ("prerm", "../units/package/prerm"),
+        ("postrm", "../units/package/postrm"),
+    ] {
+        let link = fs::read_link(at("debian").join(name)).unwrap();
+        assert_eq!(link, Path::new(file), "{name}");
+    }
+}
+
 /// The two names stand for all: one comes from the order, one from the steps.
 #[test]
 fn a_released_program_has_no_fault_points() {
@@ -421,5 +555,26 @@ fn a_released_program_has_no_fault_points() {
         assert_eq!(found(&released), [false; 2], "{}", released.display());
     } else {
         eprintln!("SKIPPED: there is no {}", released.display());
+    }
+}
+
+/// `Ql` and `Dq` quote the whole rest of their line, `Ns No` included, so a Chinese mark there is inside the quotes. `So`
+/// and `Do` end where they say. The other macros take a mark as part of a name unless `No` is before it.
+#[test]
+fn chinese_marks_are_outside_of_what_they_follow() {
+    const MARKS: [char; 9] = ['。', '，', '；', '：', '、', '（', '）', '！', '？'];
+    for name in ["syncsup.8", "syncsup.yaml.5"] {
+        let page = read(&format!("man/zh_CN/{name}"));
+        let mut seen = 0;
+        for line in page.lines().filter(|line| line.ends_with(MARKS)) {
+            let words: Vec<&str> = line.split(' ').collect();
+            let quoted =
+                words.iter().any(|w| ["Ql", "Dq", "Pq"].contains(&w.trim_start_matches('.')));
+            assert!(!line.starts_with('.') || !quoted, "{name}: {line}");
+            let named = [".Li", ".Pa", ".Cm", ".Fl", ".Ic", ".Ar"].contains(&words[0]);
+            assert!(!named || words.contains(&"No"), "{name}: {line}");
+            seen += usize::from(named);
+        }
+        assert!(seen > 20, "{name}: {seen}");
     }
 }

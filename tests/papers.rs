@@ -10,17 +10,47 @@ const READMES: [(&str, &str); 2] = [
     ("README.md", include_str!("../README.md")),
     ("README.zh-CN.md", include_str!("../README.zh-CN.md")),
 ];
+const OPERATING: [(&str, &str); 2] = [
+    ("docs/operating.md", include_str!("../docs/operating.md")),
+    ("docs/zh/operating.md", include_str!("../docs/zh/operating.md")),
+];
+const SERSYNC: [(&str, &str); 2] = [
+    ("docs/sersync.md", include_str!("../docs/sersync.md")),
+    ("docs/zh/sersync.md", include_str!("../docs/zh/sersync.md")),
+];
 
-/// The lines between `begin` and `end`, block by block.
+/// Every Markdown page for users: its path below the package, and its text.
+fn pages() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = Vec::new();
+    for dir in ["", "docs", "docs/zh"] {
+        for path in std::fs::read_dir(root.join(dir)).unwrap().map(|e| e.unwrap().path()) {
+            if path.extension().is_some_and(|e| e == "md") {
+                let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+                pages.push((name, std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    pages.sort();
+    assert!(pages.len() > 15, "{pages:?}");
+    pages
+}
+
+/// The lines between `begin` and `end`, block by block, without the indent of `begin`, which items of a list have.
 fn blocks<'t>(text: &'t str, begin: &str, end: &str) -> Vec<Vec<&'t str>> {
     let mut found = Vec::new();
     let mut open: Option<Vec<&str>> = None;
+    let mut indent = "";
     for line in text.lines() {
+        let plain = line.strip_prefix(indent).unwrap_or(line);
         match &mut open {
-            None if line == begin => open = Some(Vec::new()),
+            None if line.trim_start() == begin => {
+                indent = &line[..line.len() - begin.len()];
+                open = Some(Vec::new());
+            }
             None => {}
-            Some(_) if line == end => found.extend(open.take()),
-            Some(block) => block.push(line),
+            Some(_) if plain == end => found.extend(open.take()),
+            Some(block) => block.push(plain),
         }
     }
     found
@@ -41,10 +71,15 @@ fn whole(block: &[&str]) -> String {
 #[test]
 fn every_yaml_example_parses() {
     let mut examples: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (name, text) in READMES {
-        let found = blocks(text, "```yaml", "```");
-        assert!(found.len() >= 2, "{name}");
-        examples.extend(found.into_iter().map(|b| (name, b)));
+    let pages = pages();
+    for (name, text) in &pages {
+        examples.extend(blocks(text, "```yaml", "```").into_iter().map(|b| (name.as_str(), b)));
+    }
+    let has = |examples: &[(&str, Vec<&str>)], page: &str| {
+        examples.iter().filter(|(name, _)| *name == page).count()
+    };
+    for ((readme, _), (operating, _)) in READMES.into_iter().zip(OPERATING) {
+        assert!(has(&examples, readme) >= 1 && has(&examples, operating) >= 2, "{readme}");
     }
     for (name, page) in [("syncsup.yaml.5", PAGE), ("zh_CN/syncsup.yaml.5", CHINESE_PAGE)] {
         let page = blocks(page, ".Bd -literal -offset indent", ".Ed");
@@ -207,7 +242,7 @@ fn every_sersync_option_and_element_is_tabled_with_an_existing_test() {
     let schema = include_str!("../src/config/confxml_schema.rs");
     let elements = schema.lines().filter_map(|l| l.trim().strip_prefix("(\"head"));
     let mut wanted: Vec<String> =
-        ["-d`", "-r`", "-n N`", "-m PLUGIN`", "-h`", "-dro"].map(|l| format!("`{l}")).to_vec();
+        ["-d`", "-r`", "-n N`", "-m ", "-h`", "-dro"].map(|l| format!("`{l}")).to_vec();
     wanted.extend(elements.map(|l| {
         let path = l.split('"').next().unwrap_or_default();
         format!("<{}", path.rsplit('/').next().filter(|e| !e.is_empty()).unwrap_or("head"))
@@ -216,9 +251,9 @@ fn every_sersync_option_and_element_is_tabled_with_an_existing_test() {
     let toggles = toggles.split(']').next().unwrap_or_default().split('"').skip(1).step_by(2);
     wanted.extend(toggles.map(|t| format!("<{t}>")));
     assert!(wanted.len() > 40, "{wanted:?}");
-    let headings = ["### Every option and element of sersync", "### sersync 的每个选项和元素"];
+    let headings = ["## Every option and element of sersync", "## sersync 的每个选项和元素"];
     let mut shown_by = Vec::new();
-    for ((name, text), heading) in READMES.into_iter().zip(headings) {
+    for ((name, text), heading) in SERSYNC.into_iter().zip(headings) {
         let rows = table(text, heading);
         assert!(rows.len() > 25, "{name}: {} rows", rows.len());
         for word in &wanted {
@@ -396,26 +431,73 @@ fn between(text: &str, before: &str, after: &str) -> String {
     found.unwrap_or_else(|| panic!("no {before}…{after}"))
 }
 
+/// The anchors of a page: those of its headings, as GitHub makes them, and those that it sets.
+fn anchors(text: &str) -> Vec<String> {
+    let headings = text.lines().filter(|l| l.starts_with('#')).map(|line| {
+        let words = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = |c: &char| c.is_alphanumeric() || "-_ ".contains(*c);
+        words.chars().filter(kept).collect::<String>().replace(' ', "-")
+    });
+    let set = text.split("<a id=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    headings.chain(set.map(str::to_owned)).collect()
+}
+
 #[test]
 fn documents_agree_and_name_existing_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let conf = std::fs::read_to_string(root.join("examples/rsyncd.conf")).unwrap();
-    let said = between(READMES[0].1, "each localpath uses up to ", " connections");
+    let said = between(OPERATING[0].1, "each localpath uses up to ", " connections");
     assert_eq!(said, between(&conf, "each localpath uses up to ", " connections"));
     let makefile = std::fs::read_to_string(root.join("Makefile")).unwrap();
-    let security = ("SECURITY.md", include_str!("../SECURITY.md"));
-    for (name, text) in READMES.into_iter().chain([security]) {
+    for (name, text) in pages() {
+        let dir = root.join(&name).parent().unwrap().to_owned();
         for link in text.split("](").skip(1).filter_map(|l| l.split(')').next()) {
-            let path = link.split('#').next().unwrap_or_default();
-            let there = link.contains("://") || path.is_empty() || root.join(path).exists();
-            assert!(there, "{name}: {link}");
+            if link.contains("://") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { root.join(&name) } else { dir.join(path) };
+            assert!(target.exists(), "{name}: {link}");
+            if !anchor.is_empty() {
+                let there = anchors(&std::fs::read_to_string(&target).unwrap());
+                assert!(there.iter().any(|a| a == anchor), "{name}: {link}: {there:?}");
+            }
         }
         // Packages hold files below /usr, and only installed ones.
         for place in text.split("/share/doc/syncsup/").skip(1) {
             let ends = |c: char| c.is_whitespace() || "。,`".contains(c);
             let file = place.split(ends).next().unwrap_or_default().trim_end_matches('.');
-            let there = file.is_empty() || makefile.contains(&format!("$(DOCDIR)/{file}"));
+            let whole = ["docs/", "examples/"].iter().any(|d| file.starts_with(d));
+            let there = match whole {
+                // The Makefile installs every file of these.
+                true => makefile.contains("find docs examples -type f") && root.join(file).exists(),
+                false => file.is_empty() || makefile.contains(&format!("$(DOCDIR)/{file}")),
+            };
             assert!(there, "{name}: /share/doc/syncsup/{file}");
         }
     }
+}
+
+/// The first page stays short, and each book lists all of its pages.
+#[test]
+fn readmes_are_short_and_books_are_complete() {
+    for (name, text) in READMES {
+        assert!(text.lines().count() < 200, "{name}: {} lines", text.lines().count());
+    }
+    let mut listed = [0, 0];
+    for (name, _) in pages() {
+        let Some(page) = name.strip_prefix("docs/").filter(|page| !page.ends_with("README.md"))
+        else {
+            continue;
+        };
+        let (book, page) = match page.strip_prefix("zh/") {
+            Some(page) => (1, page),
+            None => (0, page),
+        };
+        let contents =
+            [include_str!("../docs/README.md"), include_str!("../docs/zh/README.md")][book];
+        assert!(contents.contains(&format!("]({page})")), "{name} is not in its book");
+        listed[book] += 1;
+    }
+    assert!(listed[0] >= 8 && listed[1] >= 4, "{listed:?}");
 }

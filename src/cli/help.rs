@@ -1,16 +1,10 @@
 //! `syncsup --help`, in English and in Chinese.
 
-/// The help text in the language of LC_ALL, LC_MESSAGES or LANG, the first that is set. `env` looks up a variable.
-pub fn text(env: impl Fn(&str) -> Option<String>) -> &'static str {
-    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
-        .into_iter()
-        .filter_map(env)
-        .find(|value| !value.is_empty())
-        .unwrap_or_default();
-    let locale = locale.to_lowercase();
-    // The text is UTF-8. A terminal that expects GBK would display neither language.
-    let utf8 = locale.split_once('.').is_none_or(|(_, charset)| charset.starts_with("utf"));
-    if locale.starts_with("zh") && utf8 { CHINESE } else { ENGLISH }
+use crate::language::Language;
+
+/// The help text.
+pub fn text(language: Language) -> &'static str {
+    language.pick((ENGLISH, CHINESE))
 }
 
 const ENGLISH: &str = "\
@@ -27,7 +21,8 @@ Commands:
   run              replicate; the same as no command
   check            show what the configuration means, or all its errors
   convert          print a confxml.xml as YAML
-  status           show every localpath, remote and process
+  schema           print the JSON Schema of the YAML configuration, for editors
+  status [NAME]... show every localpath, remote and process, or only those named
   stop             let running pushes finish, then stop the instance
   reload           read the configuration again and apply what changed
   sync [NAME]...   reconcile now, and show progress until done (NAME: a localpath or a remote)
@@ -47,6 +42,7 @@ Commands:
                    import the rsync_fail_log.sh that sersync left
   undelete PATH    show the versions of PATH in a remote's trash (absolute, or from the root of
                    the localpath); with --last or --at TIME, restore one here
+  help [TOPIC]     print this, or what to do about a message that ends with help: ...#TOPIC
   demo             show all of this with private rsync daemons, in less than a minute
 
 Options of run:
@@ -57,9 +53,12 @@ Options of run:
                    with status, stop, reload and release: act on that instance
   --http ADDRESS   serve status, metrics and health at http://ADDRESS/, such as 127.0.0.1:8008
   --max-lag TIME   /healthz fails when a remote lags by more than this (default: 60s)
+  --log-format F   log as text, or as json: one object per line, for programs
 Options of other commands:
   --connect        check: also connect to every remote
   --json           status, verify, journal list: print JSON, for programs
+  --problems       status: only what needs a look; one line when all is well
+  --processes      status: also more than 10 processes
   --watch          status: refresh every second, until q or Ctrl-C
   --all            wait: on all remotes (the default)
   --quorum N       wait: on N remotes of each localpath
@@ -86,7 +85,7 @@ Options of all commands:
   --user NAME      run, check: the user that an instance of root becomes, see syncsup.yaml(5)
   --no-sysctl      run: do not raise the kernel's inotify limits (root raises them by default)
   -v, --verbose    log every path and every rsync
-  -h, --help       this text; in Chinese under a zh locale
+  -h, --help       this text; in Chinese under a zh locale, as status
   -V, --version    the version
 
 Files:
@@ -118,7 +117,8 @@ syncsup 把本机目录实时同步到多台机器：用 inotify 监视变化，
   run              开始同步；不写命令时即为此命令
   check            显示配置的含义；配置有误时一次列出全部错误
   convert          把 confxml.xml 转换为 YAML 输出
-  status           显示每个本地目录（localpath）、远端（remote）和进程的状态
+  schema           输出 YAML 配置的 JSON Schema，供编辑器使用
+  status [名称]... 显示每个本地目录（localpath）、远端（remote）和进程的状态，或只显示给出名称的
   stop             等正在进行的推送完成，然后停止
   reload           重新读取配置，只影响有改动的部分
   sync [名称]...   立即比对并显示进度直到完成（名称：本地目录或远端）
@@ -135,6 +135,7 @@ syncsup 把本机目录实时同步到多台机器：用 inotify 监视变化，
                    接管 sersync 留下的 rsync_fail_log.sh
   undelete 路径    列出远端回收目录中该路径的各个版本（绝对路径，或相对于本地目录的根）；
                    加上 --last 或 --at 时间 则恢复到本机
+  help [主题]      显示本帮助；给出主题（消息末尾 # 之后的词）则显示该消息的处理办法
   demo             用本机临时的 rsync 守护进程现场演示，不到一分钟
 
 run 的选项：
@@ -145,9 +146,12 @@ run 的选项：
                    与 status、stop、reload、release 同用时，指的是这样启动的实例
   --http 地址      在 http://地址/ 提供状态页、监控指标和健康检查，例如 127.0.0.1:8008
   --max-lag 时间   任一远端落后超过该时间时 /healthz 报告失败（默认 60s）
+  --log-format 格式  日志格式：text，或 json（每行一个对象，供程序读取）
 其他命令的选项：
   --connect        用于 check：同时尝试连接每个远端
   --json           用于 status、verify、journal list：输出 JSON，供程序读取
+  --problems       用于 status：只显示需要关注的内容；一切正常时只有一行
+  --processes      用于 status：进程超过 10 个时也显示
   --watch          用于 status：每秒刷新一次，按 q 或 Ctrl-C 结束
   --all            用于 wait：所有远端都要到达（默认）
   --quorum N       用于 wait：每个本地目录有 N 个远端到达即可

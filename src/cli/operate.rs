@@ -1,9 +1,13 @@
 //! The arguments of the commands that operate an instance: `status`, `wait`, `verify`, `journal`, `undelete`.
 
 use crate::commands::invocation::{
-    At, Command, Format, JournalAction, On, StatusFormat, Verify, Wait, Which, Wish,
+    At, Command, Format, JournalAction, On, Processes, StatusFormat, StatusPart, StatusWish,
+    Verify, Wait, Which, Wish,
 };
+use crate::config::diagnostic::nearest;
 use crate::error::{Error, Result};
+use crate::help_topic::HelpTopic;
+use crate::language::{listed, say};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,8 +33,9 @@ impl Words {
             "quorum" => {
                 let count = text.parse().ok().filter(|n| *n > 0);
                 let error = || {
-                    Error::usage(format!(
-                        "--quorum {text}: not a number of remotes; write 1 or more"
+                    Error::usage(say!(
+                        "--quorum {}: not a number of remotes; write 1 or more",
+                        text
                     ))
                 };
                 self.quorum = Some(count.ok_or_else(error)?);
@@ -38,8 +43,9 @@ impl Words {
             }
             "timeout" => {
                 self.timeout = Some(duration(&text).ok_or_else(|| {
-                    Error::usage(format!(
-                        "--timeout {text}: not a duration; write one such as 500ms, 30s, 5m or 1h"
+                    Error::usage(say!(
+                        "--timeout {}: not a duration; write one such as 500ms, 30s, 5m or 1h",
+                        text
                     ))
                 })?);
                 Ok("--timeout")
@@ -81,19 +87,54 @@ fn has(words: &super::Words, option: &str) -> bool {
 /// An empty path is an error, for example `syncsup wait "$unset"`.
 fn paths(names: &[OsString]) -> Result<Vec<PathBuf>> {
     let one = |name: &OsString| match name.is_empty() {
-        true => Err(Error::usage("PATH is empty; is a variable of the caller unset?")),
+        true => Err(Error::usage(say!("PATH is empty; is a variable of the caller unset?"))),
         false => Ok(PathBuf::from(name)),
     };
     names.iter().map(one).collect()
 }
 
-pub(super) fn status(words: &super::Words) -> Result<Command> {
-    match (has(words, "--json"), has(words, "--watch")) {
-        (false, false) => Ok(Command::Status(StatusFormat::Table)),
-        (true, false) => Ok(Command::Status(StatusFormat::Json)),
-        (false, true) => Ok(Command::Status(StatusFormat::Watch)),
-        (true, true) => Err(Error::usage("`syncsup status` takes only one of --json and --watch")),
+/// The topic that `syncsup help` is given: the word, or the place that a message names.
+pub(super) fn topic(given: &str) -> Result<HelpTopic> {
+    let word = given.rsplit('#').next().unwrap_or(given);
+    let found = HelpTopic::ALL.iter().find(|topic| topic.anchor() == word);
+    found.copied().ok_or_else(|| {
+        let known: Vec<&str> = HelpTopic::ALL.iter().map(|topic| topic.anchor()).collect();
+        Error::usage(match nearest(word, &known) {
+            Some(near) => say!("no help on `{}`; did you mean `{}`?", word, near),
+            None => say!("no help on `{}`; the topics are: {}", word, listed(&known)),
+        })
+    })
+}
+
+pub(super) fn status(words: &super::Words, names: Vec<String>) -> Result<Command> {
+    if names.iter().any(String::is_empty) {
+        return Err(Error::usage(say!("NAME is empty; is a variable of the caller unset?")));
     }
+    // JSON has everything.
+    let selects = ["--problems", "--processes"].into_iter().find(|option| has(words, option));
+    if let Some(option) = selects.filter(|_| has(words, "--json")) {
+        let text = say!("`syncsup status` takes only one of --json and {}", option);
+        return Err(Error::usage(text));
+    }
+    let format = match (has(words, "--json"), has(words, "--watch")) {
+        (false, false) => StatusFormat::Text,
+        (true, false) => StatusFormat::Json,
+        (false, true) => StatusFormat::Watch,
+        (true, true) => {
+            return Err(Error::usage(say!(
+                "`syncsup status` takes only one of --json and --watch"
+            )));
+        }
+    };
+    let part = match has(words, "--problems") {
+        true => StatusPart::Problems,
+        false => StatusPart::All,
+    };
+    let processes = match has(words, "--processes") {
+        true => Processes::All,
+        false => Processes::Few,
+    };
+    Ok(Command::Status(StatusWish { names, format, part, processes }))
 }
 
 pub(super) fn wait(words: super::Words) -> Result<Command> {
@@ -103,9 +144,9 @@ pub(super) fn wait(words: super::Words) -> Result<Command> {
         (Some(n), []) if !all => On::Quorum(n),
         (None, names) if !all => On::Remotes(names.to_vec()),
         _ => {
-            return Err(Error::usage(
-                "`syncsup wait` takes only one of --all, --quorum and --remote",
-            ));
+            return Err(Error::usage(say!(
+                "`syncsup wait` takes only one of --all, --quorum and --remote"
+            )));
         }
     };
     let timeout = words.operate.timeout.unwrap_or(TIMEOUT);
@@ -118,12 +159,12 @@ pub(super) fn verify(words: super::Words) -> Result<Command> {
         (true, false) => Format::Json,
         (false, true) => Format::Null,
         (true, true) => {
-            return Err(Error::usage("`syncsup verify` takes only one of --json and -0"));
+            return Err(Error::usage(say!("`syncsup verify` takes only one of --json and -0")));
         }
     };
     let mut paths = paths(&words.names[1..])?;
     if paths.len() > 1 {
-        return Err(Error::usage("`syncsup verify` takes one LOCALPATH, or none for all"));
+        return Err(Error::usage(say!("`syncsup verify` takes one LOCALPATH, or none for all")));
     }
     let (checksum, repair) = (has(&words, "--checksum"), has(&words, "--repair"));
     let remotes = words.operate.remotes;
@@ -135,26 +176,26 @@ pub(super) fn journal(words: super::Words) -> Result<Command> {
     let (json, yes) = (has(&words, "--json"), has(&words, "--yes"));
     if action == "prune" {
         if words.special.iter().any(|option| *option != "--yes") {
-            return Err(Error::usage(
-                "`syncsup journal prune` takes --yes or NAMEs, and nothing else",
-            ));
+            return Err(Error::usage(say!(
+                "`syncsup journal prune` takes --yes or NAMEs, and nothing else"
+            )));
         }
         let names = words.names[2..].iter().map(|n| n.to_string_lossy().into_owned()).collect();
         return Ok(Command::Prune { names, yes });
     }
     if yes {
-        return Err(Error::usage("only `syncsup journal prune` takes --yes"));
+        return Err(Error::usage(say!("only `syncsup journal prune` takes --yes")));
     }
     let paths = paths(words.names.get(2..).unwrap_or_default())?;
     let which = Which { remotes: words.operate.remotes, plugins: words.operate.plugins, paths };
     match action.to_str() {
         Some("list") => Ok(Command::Journal(JournalAction::List { which, json })),
         Some("retry" | "drop") if json => {
-            Err(Error::usage("only `syncsup journal list` takes --json"))
+            Err(Error::usage(say!("only `syncsup journal list` takes --json")))
         }
         Some("retry") => Ok(Command::Journal(JournalAction::Retry(which))),
         Some("drop") => Ok(Command::Journal(JournalAction::Drop(which))),
-        _ => Err(Error::usage(format!(
+        _ => Err(Error::usage(say!(
             "`syncsup journal {}`: unknown action; the actions are list, retry, drop, prune and import FILE",
             crate::path::printable(action.as_encoded_bytes())
         ))),
@@ -165,31 +206,31 @@ pub(super) fn undelete(words: super::Words) -> Result<Command> {
     let force = has(&words, "--force");
     let at = match (words.operate.at.clone(), has(&words, "--last")) {
         (Some(_), true) => {
-            return Err(Error::usage("`syncsup undelete` takes only one of --at and --last"));
+            return Err(Error::usage(say!("`syncsup undelete` takes only one of --at and --last")));
         }
         (Some(time), false) if time.is_empty() => {
-            return Err(Error::usage(
-                "--at needs a time that `syncsup undelete PATH` shows, or the beginning of one",
-            ));
+            return Err(Error::usage(say!(
+                "--at needs a time that `syncsup undelete PATH` shows, or the beginning of one"
+            )));
         }
         (Some(time), false) => Some(At::Time(time)),
         (None, true) => Some(At::Last),
         (None, false) => None,
     };
     if force && at.is_none() {
-        return Err(Error::usage("--force needs --last or --at TIME"));
+        return Err(Error::usage(say!("--force needs --last or --at TIME")));
     }
     let mut remotes = words.operate.remotes;
     if remotes.len() > 1 {
-        return Err(Error::usage("`syncsup undelete` takes one --remote"));
+        return Err(Error::usage(say!("`syncsup undelete` takes one --remote")));
     }
     match &words.names[1..] {
         [path] if !path.is_empty() => {
             Ok(Command::Undelete(Wish { path: path.clone(), remote: remotes.pop(), at, force }))
         }
-        _ => Err(Error::usage(
-            "`syncsup undelete` takes one PATH: absolute, or from the root of the localpath",
-        )),
+        _ => Err(Error::usage(say!(
+            "`syncsup undelete` takes one PATH: absolute, or from the root of the localpath"
+        ))),
     }
 }
 

@@ -45,7 +45,7 @@ fn global_options_stand_anywhere() {
         "syncsup status --json --run-dir /r -v --state-dir /s",
     ] {
         let all = parse_line(line).unwrap();
-        assert_eq!(all.command, Command::Status(StatusFormat::Json));
+        assert!(matches!(all.command, Command::Status(s) if s.format == StatusFormat::Json));
         assert_eq!(all.directories, Directories { state: "/s".into(), run: "/r".into() });
         assert!(all.verbose);
     }
@@ -81,13 +81,9 @@ fn mistakes_are_reported_in_one_line() {
 #[test]
 fn help_in_two_languages_names_everything() {
     assert_eq!(command("sersync -h"), Command::Help);
-    let english = help::text(|_| None);
-    let chinese = help::text(|name| (name == "LC_MESSAGES").then(|| "zh_CN.UTF-8".into()));
-    let overridden = help::text(|name| Some(if name == "LC_ALL" { "C" } else { "zh_CN" }.into()));
-    let gbk = help::text(|_| Some("zh_CN.GBK".into()));
+    let english = help::text(Language::English);
+    let chinese = help::text(Language::Chinese);
     assert!(english.starts_with("syncsup keeps directories") && chinese.contains("守护进程"));
-    assert_eq!(english, gbk);
-    assert_eq!(english, overridden);
     for text in [english, chinese] {
         for word in COMMANDS {
             assert!(text.contains(&format!("\n  {word}")), "{word}");

@@ -5,11 +5,13 @@ use super::{print, table};
 use crate::config::diagnostic::{Severity, has_errors};
 use crate::config::model::{Call, Config, LocalPath, Remote, plugin_titles};
 use crate::config::probe::{Machine, Probe};
-use crate::config::{self, check};
+use crate::config::{self, check, credentials};
 use crate::error::{Error, Exit, Result};
-use crate::instance::directories::instance;
+use crate::help_topic::{HelpTopic, Reason};
+use crate::instance::directories::{self, instance};
 use crate::instance::run_as;
-use crate::rsync::argv::{self, Form, Options};
+use crate::language::{Language, counted, say, words};
+use crate::rsync::argv::{self, Check, Form, Options};
 use crate::rsync::exit_status::{Judgement, Trouble, Verdict, login_failed, verdict};
 use crate::rsync::itemize;
 use crate::rsync::{params, refused};
@@ -19,8 +21,8 @@ use crate::stat::Exited;
 use crate::sys::account::Purpose;
 use crate::sys::log;
 use crate::sys::output::complain;
-use crate::sys::own;
 use crate::sys::rsync::{Launch, Rsync};
+use crate::sys::{own, terminal};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -35,7 +37,11 @@ const AT_ONCE: usize = 16;
 /// Exit status 0 if the configuration can be used, 2 if not. With `connect`, 1 if a remote cannot be reached.
 pub fn run(invocation: &Invocation, connect: bool) -> Result<Exit> {
     let files = invocation.files_or_default()?;
-    let loaded = config::read_to_run(&files, invocation.user.as_deref(), &run_as::find);
+    let mut loaded = config::read_to_run(&files, invocation.user.as_deref(), &run_as::find);
+    loaded.diagnostics.extend(match directories::credentials() {
+        Some(directory) => credentials::resolve(&mut loaded.config, Some(&directory)),
+        None => credentials::unseen(&mut loaded.config),
+    });
     if let Some(account) = run_as::to_become(&loaded.config) {
         // Programs that belong to that user are run below, and what it cannot do is what counts.
         run_as::assume(&account, Purpose::Command, &log::logger(false))?;
@@ -51,23 +57,27 @@ pub fn run(invocation: &Invocation, connect: bool) -> Result<Exit> {
     }
     if has_errors(&diagnostics) {
         let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-        let s = if errors == 1 { "" } else { "s" };
-        return Err(Error::usage(format!(
-            "{errors} error{s}; syncsup cannot start with this configuration"
+        return Err(Error::usage(say!(
+            "{}; syncsup cannot start with this configuration",
+            counted(errors as u64, words::ERRORS)
         )));
     }
     let place = RunPlace {
         dir: &invocation.directories.run,
         instance: instance(&invocation.files_or_default()?),
     };
-    for unusable in place.without_master(&loaded.config) {
-        complain(&unusable);
-    }
-    print(&understood(&loaded.config, &place));
+    let unusable = place.without_master(&loaded.config);
+    unusable.iter().for_each(|unusable| complain(unusable));
+    let meaning = understood(&loaded.config, &place, Language::current());
+    print(&table::within(&meaning, terminal::size().map(|size| size.columns)));
     if connect && !try_all(&loaded.config)? {
         return Ok(Exit::No);
     }
-    print("ok\n");
+    // Without errors, all of them are warnings.
+    match diagnostics.len() + unusable.len() {
+        0 => print("ok\n"),
+        warnings => print(&say!("ok, {}\n", counted(warnings as u64, words::WARNINGS))),
+    }
     Ok(Exit::Ok)
 }
 
@@ -90,15 +100,15 @@ impl RunPlace<'_> {
     fn without_master(&self, config: &Config) -> BTreeSet<String> {
         let remotes = config.localpaths.iter().flat_map(|l| &l.remotes);
         let why = remotes.filter_map(|r| ssh::socket(&r.peer, self.dir, &self.instance).err());
-        why.map(|why| format!("warning: each push over ssh opens a connection of its own: {why}"))
+        why.map(|why| say!("warning: each push over ssh opens a connection of its own: {}", why))
             .collect()
     }
 }
 
 /// Every localpath, its remotes, and the rsync command.
-fn understood(config: &Config, place: &RunPlace<'_>) -> String {
-    let mut rows =
-        vec![["LOCALPATH", "REMOTE / PLUGIN", "RSYNC / CALL"].map(str::to_owned).to_vec()];
+fn understood(config: &Config, place: &RunPlace<'_>, language: Language) -> String {
+    let head = [words::LOCALPATH, words::REMOTE_OR_PLUGIN, words::RSYNC_OR_CALL];
+    let mut rows = vec![head.map(|text| language.pick(text).to_owned()).to_vec()];
     for localpath in &config.localpaths {
         for (n, remote) in localpath.remotes.iter().enumerate() {
             let watch = if n == 0 { localpath.watch.to_string() } else { String::new() };
@@ -107,17 +117,17 @@ fn understood(config: &Config, place: &RunPlace<'_>) -> String {
             rows.push(vec![watch, remote.name(), line]);
         }
         for (name, plugin) in plugin_titles(&localpath.plugins).iter().zip(&localpath.plugins) {
-            rows.push(vec![String::new(), format!("plugin {name}"), called(&plugin.call)]);
+            rows.push(vec![String::new(), say!("plugin {}", name), called(&plugin.call)]);
         }
     }
     let mut text = table::columns(&rows);
     if let Some(server) = &config.http {
         let token = match &server.token_file {
-            Some(file) => format!("token in {file}"),
-            None => "no token".into(),
+            Some(file) => say!("token in {}", file),
+            None => say!("no token"),
         };
-        let lag = table::span(server.max_lag_ms);
-        text += &format!("http://{}/ ({token}; unhealthy from {lag} behind)\n", server.listen);
+        let lag = language.span(server.max_lag_ms);
+        text += &say!("http://{}/ ({}; unhealthy from {} behind)\n", server.listen, token, lag);
     }
     text
 }
@@ -149,38 +159,49 @@ fn shell_words(words: &[OsString]) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
-/// Tries every remote with an empty dry-run push, and prints one line per remote. Returns false if one fails.
+/// Tries every remote with an empty dry-run push, and prints one line per remote, and how many of several answer.
+/// Returns false if one fails.
 fn try_all(config: &Config) -> Result<bool> {
-    let scratch = own::directory().map_err(|e| Error::system("cannot make a directory", e))?;
+    let scratch =
+        own::directory().map_err(|e| Error::system(say!("cannot make a directory"), e))?;
     let all: Vec<(&LocalPath, &Remote)> =
         config.localpaths.iter().flat_map(|l| l.remotes.iter().map(move |r| (l, r))).collect();
-    let mut fine = true;
+    let mut answering = 0_usize;
     for some in all.chunks(AT_ONCE) {
         let started: Vec<_> =
             some.iter().map(|(l, r)| (l, r, start(l, r, scratch.path(), &[]))).collect();
         let end = Instant::now() + ANSWER_WITHIN;
         for (localpath, remote, run) in started {
-            let result = run.map_err(|e| e.to_string());
+            let local = |e: std::io::Error| Reason::new(HelpTopic::LocalError, e.to_string());
+            let result = run.map_err(local);
             let result = result.and_then(|run| tried(run, localpath, remote, scratch.path(), end));
             let place = format!("{} -> {}", localpath.watch, remote.name());
             match result {
                 Ok(refused) => {
-                    print(&format!("{place}: answers\n"));
+                    answering += 1;
+                    print(&say!("{}: answers\n", place));
                     for option in refused {
                         let instead = refused::instead(option).unwrap_or_default();
-                        print(&format!(
-                            "{place}: refuses --{option} (`refuse options`): {instead}\n"
+                        print(&say!(
+                            "{}: refuses --{} (`refuse options`): {}\n",
+                            place,
+                            option,
+                            instead
                         ));
                     }
                 }
-                Err(why) => {
-                    fine = false;
-                    print(&format!("{place}: FAILED: {why}\n"));
+                Err(Reason { why, help }) => {
+                    print(&say!("{}: FAILED: {}\n    help: {}\n", place, why, help.command()));
                 }
             }
         }
     }
-    Ok(fine)
+    // The line of a single remote says it already.
+    if all.len() > 1 {
+        let remotes = counted(all.len() as u64, words::REMOTES);
+        print(&say!("{} of {} answer\n", answering, remotes));
+    }
+    Ok(answering == all.len())
 }
 
 /// The end of a try. If the daemon refuses an option that has a substitute, the option is left out and the remote is
@@ -191,17 +212,18 @@ fn tried(
     remote: &Remote,
     scratch: &Path,
     end: Instant,
-) -> std::result::Result<Vec<&'static str>, String> {
+) -> std::result::Result<Vec<&'static str>, Reason> {
     let mut left_out: Vec<&'static str> = Vec::new();
     loop {
         let Err(failed) = outcome(run, remote, end) else { return Ok(left_out) };
-        let Verdict::Refused(option) = failed.verdict else { return Err(failed.message) };
+        let Verdict::Refused(option) = failed.verdict else { return Err(failed.reason()) };
         let own = option == refused::CHECKSUM && params::has(&remote.peer.params, option);
         if own || left_out.contains(&option) || refused::instead(option).is_none() {
-            return Err(failed.message);
+            return Err(failed.reason());
         }
         left_out.push(option);
-        run = start(localpath, remote, scratch, &left_out).map_err(|e| e.to_string())?;
+        run = start(localpath, remote, scratch, &left_out)
+            .map_err(|e| Reason::new(HelpTopic::LocalError, e.to_string()))?;
     }
 }
 
@@ -213,8 +235,14 @@ fn start(
     refused: &[&str],
 ) -> std::io::Result<Rsync> {
     let delete = localpath.inotify.delete;
-    let options =
-        Options { checksum: true, dry: true, delete, force: delete, stats: true, unchanged: false };
+    let options = Options {
+        check: Check::Content,
+        dry: true,
+        delete,
+        force: delete,
+        stats: true,
+        unchanged: false,
+    };
     let mut words = argv::argv(&remote.peer, &Form::Tree, options);
     if remote.trash_keep_ms.is_some() {
         trash::keep(&mut words, "TIME");
@@ -228,7 +256,7 @@ fn start(
 /// The command line of a push, as the pusher would run it.
 fn argv(remote: &Remote, delete: bool) -> Vec<OsString> {
     let options = Options {
-        checksum: false,
+        check: Check::Quick,
         dry: false,
         delete,
         force: delete,
@@ -244,33 +272,39 @@ fn argv(remote: &Remote, delete: bool) -> Vec<OsString> {
 
 /// Waits for the run to end, or kills it. An error describes the failure as `status` would show it.
 fn outcome(mut run: Rsync, remote: &Remote, end: Instant) -> std::result::Result<(), Judgement> {
-    let failed = |message: String| Judgement {
+    let failed = |help: HelpTopic, message: String| Judgement {
         verdict: Verdict::Remote(Trouble::Unreachable),
         message,
+        help,
         end_unseen: false,
         deletions_skipped: false,
     };
     let ended = loop {
-        if let Some(ended) = run.ended().map_err(|e| failed(e.to_string()))? {
+        if let Some(ended) =
+            run.ended().map_err(|e| failed(HelpTopic::LocalError, e.to_string()))?
+        {
             break ended;
         }
         if Instant::now() >= end {
             let _ = run.kill();
-            return Err(failed(format!("no answer within {} s", ANSWER_WITHIN.as_secs())));
+            let message = say!("no answer within {} s", ANSWER_WITHIN.as_secs());
+            return Err(failed(HelpTopic::NoAnswer, message));
         }
         std::thread::sleep(Duration::from_millis(20));
     };
-    let last = run.printed_last(itemize::CLOSING_BYTES).map_err(|e| failed(e.to_string()))?;
+    let last = run
+        .printed_last(itemize::CLOSING_BYTES)
+        .map_err(|e| failed(HelpTopic::LocalError, e.to_string()))?;
     if ended == Exited::Code(0) && itemize::is_closed(&last) {
         return Ok(());
     }
-    let words = run.complaints().map_err(|e| failed(e.to_string()))?;
+    let words = run.complaints().map_err(|e| failed(HelpTopic::LocalError, e.to_string()))?;
     let mut judgement = verdict(ended, &words);
     if judgement.verdict == Verdict::Configuration && login_failed(&words) {
         let file = remote.peer.password_file.as_ref();
         let file = file.map(|file| Machine.password_file(file.as_path()));
         let hint = check::login_hint(remote, file.as_ref(), Machine.user());
-        judgement.message = format!("{}; {hint}", judgement.message);
+        judgement.message = say!("{}; {}", judgement.message, hint);
     }
     Err(match judgement.verdict.is_an_end() && !itemize::is_closed(&last) {
         true => judgement.without_statistics(ended),

@@ -3,7 +3,8 @@
 use super::invocation::Invocation;
 use crate::error::{Error, Exit, Result};
 use crate::instance::directories::{instance, is_of_module, started_with, with_module, words_of};
-use crate::message::{Answer, InstanceStatus, LocalPathStatus, REQUEST_MAX, Request};
+use crate::language::{Language, listed, say};
+use crate::message::{Answer, Asked, InstanceStatus, LocalPathStatus, REQUEST_MAX, Request};
 use crate::shell::quoted_text;
 use crate::sys::session::{connect_within, with_short_path};
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
@@ -48,9 +49,10 @@ pub fn running(invocation: &Invocation) -> Result<Vec<RunningInstance>> {
             // No process listens. A killed supervisor left the socket behind.
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
             Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-                let text = format!(
-                    "{}: {e}; run this command as the user of the instance",
-                    socket.display()
+                let text = say!(
+                    "{}: {}; run this command as the user of the instance",
+                    socket.display(),
+                    e
                 );
                 return Err(Error::new(Exit::System, text));
             }
@@ -91,7 +93,7 @@ fn one_of(mut running: Vec<RunningInstance>, invocation: &Invocation) -> Result<
         1 => Ok(running.remove(0)),
         _ => {
             let names: Vec<String> = running.iter().map(RunningInstance::arguments).collect();
-            let text = format!("several instances run; choose one of them: {}", names.join("; "));
+            let text = say!("several instances run; choose one of them: {}", names.join("; "));
             Err(Error::usage(text))
         }
     }
@@ -102,16 +104,21 @@ pub fn none(invocation: &Invocation) -> Error {
     let dir = invocation.directories.run.display();
     let of = match &invocation.files[..] {
         [] => String::new(),
-        files => format!(
+        files => say!(
             " with {}",
-            files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ")
+            listed(&files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>())
         ),
     };
-    let of = match &invocation.module {
-        Some(kind) => format!("{of} -m {kind}"),
-        None => of,
+    let text = match &invocation.module {
+        Some(kind) => say!(
+            "no supervisor runs{} -m {} (looked in {}); start one with `syncsup -d -m {}`",
+            of,
+            kind,
+            dir,
+            kind
+        ),
+        None => say!("no supervisor runs{} (looked in {}); start one with `syncsup -d`", of, dir),
     };
-    let text = format!("no supervisor runs{of} (looked in {dir}); start one with `syncsup -d`");
     Error::new(Exit::NotRunning, text)
 }
 
@@ -121,10 +128,10 @@ fn sockets(dir: &Path) -> Result<Vec<PathBuf>> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(vec![]),
         Err(e) if e.kind() == ErrorKind::PermissionDenied => {
             let text =
-                format!("{}: {e}; run this command as the user of the instance", dir.display());
+                say!("{}: {}; run this command as the user of the instance", dir.display(), e);
             return Err(Error::new(Exit::System, text));
         }
-        Err(e) => return Err(Error::system(format!("cannot look into {}", dir.display()), e)),
+        Err(e) => return Err(Error::system(say!("cannot look into {}", dir.display()), e)),
     };
     let mut sockets: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
     sockets.retain(|p| p.extension().is_some_and(|e| e == "sock"));
@@ -151,20 +158,22 @@ impl RunningInstance {
     /// Sends a request, and waits up to `patience` for the answer. A refusal is an error with exit status 1, or 5 if this
     /// user may not send requests.
     pub fn ask(&self, request: &Request, patience: Duration) -> Result<Answer> {
-        let mut line = serde_json::to_vec(request).map_err(|e| Error::system("cannot ask", e))?;
+        let asked = Asked { language: Language::current(), request: request.clone() };
+        let mut line =
+            serde_json::to_vec(&asked).map_err(|e| Error::system(say!("cannot ask"), e))?;
         line.push(b'\n');
         if line.len() > REQUEST_MAX {
-            return Err(Error::usage("too many paths; name directories above them"));
+            return Err(Error::usage(say!("too many paths; name directories above them")));
         }
         let answer = self.talk_until_read(&line, patience).map_err(|e| match e.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::UnexpectedEof => {
-                Error::new(Exit::NotRunning, "the supervisor exited")
+                Error::new(Exit::NotRunning, say!("the supervisor exited"))
             }
             ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::system(
-                format!("no answer from {} within {} s", self.0.display(), patience.as_secs()),
-                "the supervisor hangs or is stopped; its pid is in the .pid file beside the socket",
+                say!("no answer from {} within {} s", self.0.display(), patience.as_secs()),
+                say!("the supervisor hangs or is stopped; its pid is in the .pid file beside the socket"),
             ),
-            _ => Error::system(format!("cannot ask {}", self.0.display()), e),
+            _ => Error::system(say!("cannot ask {}", self.0.display()), e),
         })?;
         match answer {
             Answer::Refused(why) => Err(Error::new(Exit::No, why)),
@@ -248,7 +257,7 @@ pub fn named<T>(answer: Result<T>) -> Result<T> {
 /// The error for an answer that does not fit the request.
 pub fn unexpected() -> Error {
     Error::system(
-        "unexpected reply from the supervisor",
-        "it may be of another version; restart it",
+        say!("unexpected reply from the supervisor"),
+        say!("it may be of another version; restart it"),
     )
 }

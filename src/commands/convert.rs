@@ -4,6 +4,7 @@ use super::invocation::Invocation;
 use super::print_exactly;
 use crate::config::{self, convert::to_yaml, model::Config};
 use crate::error::{Error, Exit, Result};
+use crate::language::{listed, say};
 use crate::sys::output::complain;
 
 /// Prints the YAML. Warnings go to stderr.
@@ -31,9 +32,9 @@ pub(super) fn left_out(config: &Config) -> Option<String> {
     kinds.sort_unstable();
     kinds.dedup();
     (!kinds.is_empty()).then(|| {
-        format!(
+        say!(
             "the YAML omits plugins that are not started: {}; to call one with -m, keep the XML",
-            kinds.join(", ")
+            listed(&kinds)
         )
     })
 }

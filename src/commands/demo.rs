@@ -4,6 +4,7 @@
 
 mod changes;
 mod instance;
+mod lag;
 mod procs;
 mod say;
 mod slave;
@@ -32,13 +33,14 @@ pub fn run() -> Result<Exit> {
     let cleaned = stage.clean();
     match played {
         Err(e) if e.exit == Exit::No => told.and(cleaned).and(Ok(Exit::No)),
-        played => played.and(cleaned).and(Ok(Exit::Ok)),
+        played => played.and(cleaned).and_then(|()| next(&mut stage)).and(Ok(Exit::Ok)),
     }
 }
 
 fn play(stage: &mut DemoStage) -> Result<()> {
     let began = Instant::now();
     start(stage)?;
+    single_files(stage)?;
     small_changes(stage)?;
     many_files(stage)?;
     slave_down(stage)?;
@@ -60,6 +62,27 @@ fn play(stage: &mut DemoStage) -> Result<()> {
     stage.say.good(
         ("{} comparisons, no difference, in {}", "共比对 {} 次，全部一致，用时 {}"),
         &[&count, &took],
+    )
+}
+
+/// What to do after the demo.
+fn next(stage: &mut DemoStage) -> Result<()> {
+    stage.say.line(
+        ("Next, with directories and slaves of your own:", "接下来，用自己的目录和从机："),
+        &[],
+    )?;
+    let yaml = "localpaths: [{watch: /data/www, remotes: [\"10.0.0.2::www\"]}]";
+    stage.say.quote(&[
+        format!("echo '{yaml}' > www.yaml"),
+        "syncsup check --connect -o www.yaml".to_owned(),
+        "syncsup -o www.yaml".to_owned(),
+    ])?;
+    stage.say.line(
+        (
+            "The slave needs an rsync daemon with a module www: see man syncsup.",
+            "从机上需要一个带 www 模块的 rsync 守护进程，见 man syncsup。",
+        ),
+        &[],
     )
 }
 
@@ -92,6 +115,23 @@ fn start(stage: &mut DemoStage) -> Result<()> {
         &[],
     )?;
     stage.compare(&[0, 1, 2], since)
+}
+
+fn single_files(stage: &mut DemoStage) -> Result<()> {
+    stage.say.step(("One file at a time", "逐个创建单个文件"))?;
+    let lags = stage.lags()?;
+    stage.say.line(
+        ("On slave 1 after {} (median of {}).", "到达从机 1 用时 {}（{} 个文件的中位数）。"),
+        &[&lag::ms(lags.syncsup), &lag::FILES.to_string()],
+    )?;
+    stage.say.line(
+        (
+            "An rsync -a --sockopts=TCP_NODELAY that is started for each file takes {}.",
+            "每个文件单独启动一次 rsync -a --sockopts=TCP_NODELAY 则需 {}。",
+        ),
+        &[&lag::ms(lags.rsync)],
+    )?;
+    stage.compare(&[0, 1, 2], Instant::now())
 }
 
 fn small_changes(stage: &mut DemoStage) -> Result<()> {

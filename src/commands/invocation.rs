@@ -1,7 +1,10 @@
 //! What a command line requests, parsed.
 
 use crate::error::{Error, Result};
+use crate::help_topic::HelpTopic;
 use crate::instance::directories::Directories;
+use crate::language::say;
+use crate::log_settings::LogFormat;
 use crate::sys::output::complain;
 use crate::trust::{self, User};
 use std::ffi::OsString;
@@ -20,6 +23,8 @@ pub struct Invocation {
     pub user: Option<String>,
     /// False with `--no-sysctl`.
     pub sysctl: bool,
+    /// `--log-format`
+    pub log_format: Option<LogFormat>,
     /// `--http`, `--max-lag`.
     pub http: crate::config::http::Given,
     /// `-o`, in order. Empty if not given.
@@ -51,8 +56,10 @@ pub enum Command {
     },
     /// Prints a `confxml.xml` as YAML.
     Convert,
+    /// Prints the JSON Schema of the YAML configuration.
+    Schema,
     /// Prints the status.
-    Status(StatusFormat),
+    Status(StatusWish),
     /// Stops an instance.
     Stop,
     /// Reads the configuration again.
@@ -92,6 +99,8 @@ pub enum Command {
     Undelete(Wish),
     /// Runs the demonstration.
     Demo,
+    /// Prints a section of docs/troubleshooting.md.
+    HelpOn(HelpTopic),
     /// `-h`
     Help,
     /// `-V`
@@ -174,15 +183,46 @@ pub struct Which {
     pub paths: Vec<PathBuf>,
 }
 
+/// What `status` shows, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusWish {
+    /// Localpaths and remotes. All if empty.
+    pub names: Vec<String>,
+    /// The output format.
+    pub format: StatusFormat,
+    /// How much of them.
+    pub part: StatusPart,
+    /// The processes.
+    pub processes: Processes,
+}
+
 /// The output format of `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusFormat {
     /// Once.
-    Table,
+    Text,
     /// Once, as one JSON object.
     Json,
     /// Repeated every second.
     Watch,
+}
+
+/// How much `status` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusPart {
+    /// Everything.
+    All,
+    /// `--problems`: only what needs a look.
+    Problems,
+}
+
+/// The processes that `status` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processes {
+    /// Only if they are few.
+    Few,
+    /// `--processes`: all of them.
+    All,
 }
 
 /// What `undelete` must do.
@@ -226,7 +266,7 @@ impl Invocation {
                 None => {
                     static SAID: Once = Once::new();
                     let say = |why: String| {
-                        SAID.call_once(|| complain(&format!("syncsup: passed over: {why}")))
+                        SAID.call_once(|| complain(&say!("syncsup: passed over: {}", why)))
                     };
                     passed_over.map(say).unwrap_or_default();
                     return Ok(vec![file]);
@@ -234,10 +274,9 @@ impl Invocation {
             }
         }
         let why = passed_over.unwrap_or_else(|| {
-            "found none of ./confxml.xml, /etc/syncsup/conf.d and /etc/syncsup/syncsup.yaml; create one of them, or name a file with -o"
-                .to_owned()
+            say!("found none of ./confxml.xml, /etc/syncsup/conf.d and /etc/syncsup/syncsup.yaml; create one of them, or name a file with -o")
         });
-        Err(Error::usage(format!("no configuration: {why}")))
+        Err(Error::usage(say!("no configuration: {}", why)))
     }
 }
 

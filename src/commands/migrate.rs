@@ -11,6 +11,7 @@ use crate::config::convert::{as_written_in_yaml, to_yaml};
 use crate::config::model::{Call, Config, LocalPath, Place, Remote};
 use crate::config::{self, module, yaml};
 use crate::error::{Error, Exit, Result};
+use crate::language::say;
 use crate::path::printable;
 use crate::shell::quoted_text;
 use crate::sys::output::complain;
@@ -40,15 +41,15 @@ struct Wanted {
 /// written.
 pub fn run(paths: &[PathBuf], dry: bool) -> Result<Exit> {
     if let Some(missing) = paths.iter().find(|p| !p.exists()) {
-        return Err(Error::usage(format!("{}: no such file or directory", missing.display())));
+        return Err(Error::usage(say!("{}: no such file or directory", missing.display())));
     }
     let found = find(paths, &procfs::running());
     if found.is_empty() {
         let places = match paths {
-            [] => format!("none runs, and there is none in {}", find::USUAL.join(" or ")),
+            [] => say!("none runs, and there is none in {}", find::USUAL.join(&say!(" or "))),
             paths => paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", "),
         };
-        let text = format!("no sersync found ({places}); name its directory, or its confxml.xml");
+        let text = say!("no sersync found ({}); name its directory, or its confxml.xml", places);
         return Err(Error::new(Exit::No, text));
     }
     // Everything is read before anything is written.
@@ -73,7 +74,7 @@ pub fn run(paths: &[PathBuf], dry: bool) -> Result<Exit> {
     }
     let starters = starters::find(Path::new("/"));
     if !starters.is_empty() {
-        print("these would start sersync again; remove them before you switch:\n");
+        print(&say!("these would start sersync again; remove them before you switch:\n"));
         starters.iter().for_each(|s| print(&format!("  {}\n", s.shown())));
     }
     Ok(exit)
@@ -97,8 +98,8 @@ fn plan(found: &FoundConfiguration) -> Result<Vec<Wanted>> {
     let file = &found.file;
     let loaded = config::read(std::slice::from_ref(file));
     let state = match &found.process {
-        Some(process) => format!("runs, pid {}", process.pids()),
-        None => "does not run".to_owned(),
+        Some(process) => say!("runs, pid {}", process.pids()),
+        None => say!("does not run"),
     };
     print(&format!("{} ({state})\n", shown(file)));
     let lines: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
@@ -118,8 +119,8 @@ fn plan(found: &FoundConfiguration) -> Result<Vec<Wanted>> {
     }
     let yaml = to_yaml(&loaded.config)?;
     if !says_the_same(&yaml, &loaded.config) {
-        let what = format!("{}: its YAML would have another meaning", shown(file));
-        return Err(Error::system(what, "please report this, with the file"));
+        let what = say!("{}: its YAML would have another meaning", shown(file));
+        return Err(Error::system(what, say!("please report this, with the file")));
     }
     if let Some(text) = left_out(&loaded.config) {
         complain(&format!("syncsup: {}: {text}", shown(file)));
@@ -141,12 +142,12 @@ fn plan(found: &FoundConfiguration) -> Result<Vec<Wanted>> {
 fn plan_alone(found: &FoundConfiguration, name: &str, mut config: Config) -> Result<Wanted> {
     let file = shown(&found.file);
     let kind = module::kind(name)
-        .ok_or_else(|| Error::usage(format!("{file}: -m {name} is not a plugin of sersync's")))?;
+        .ok_or_else(|| Error::usage(say!("{}: -m {} is not a plugin of sersync's", file, name)))?;
     if let Some(nothing) = module::only(&mut config, kind) {
         return Err(Error::usage(nothing.to_string()));
     }
     for localpath in &config.localpaths {
-        print(&format!("  {} -> plugin {kind} (pushes nothing)\n", localpath.watch));
+        print(&say!("  {} -> plugin {} (pushes nothing)\n", localpath.watch, kind));
     }
     unit_of(found, &found.file, Some(kind), &Needs::of(&config))
 }
@@ -170,7 +171,7 @@ fn owed(localpath: &LocalPath) -> Option<String> {
     let text = own::read(path.as_path(), MOST_BYTES).ok()?;
     let lines = text.split(|&b| b == b'\n').filter(|l| l.starts_with(b"cd ")).count();
     (lines > 0)
-        .then(|| format!("owes the paths in {path} ({lines} lines): see `syncsup journal import`"))
+        .then(|| say!("owes the paths in {} ({} lines): see `syncsup journal import`", path, lines))
 }
 
 fn says_the_same(text: &str, old: &Config) -> bool {
@@ -190,7 +191,7 @@ fn unit_of(
     needs: &Needs,
 ) -> Result<Wanted> {
     let program = std::env::current_exe()
-        .map_err(|e| Error::system("cannot find the path of this program", e))?;
+        .map_err(|e| Error::system(say!("cannot find the path of this program"), e))?;
     let mut options = Vec::new();
     if let Some(process) = &found.process {
         options.extend((process.reconcile && alone.is_none()).then(|| "-r".to_owned()));
@@ -202,8 +203,9 @@ fn unit_of(
     let stem: String = stem.chars().map(|c| if safe(c) { c } else { '_' }).collect();
     let text = unit::text(&program, &options, config, &found.file, needs).ok_or_else(|| {
         let path = shown(config);
-        Error::usage(format!(
-            "{path}: a systemd unit cannot hold this name; rename the configuration"
+        Error::usage(say!(
+            "{}: a systemd unit cannot hold this name; rename the configuration",
+            path
         ))
     })?;
     let name = match alone {
@@ -218,12 +220,13 @@ fn write(wanted: &Wanted, dry: bool) -> Result<bool> {
     let path = shown(&wanted.path);
     match own::glance(&wanted.path, MOST_BYTES) {
         Ok(old) if old == wanted.text.as_bytes() => {
-            print(&format!("  {path} exists already\n"));
+            print(&say!("  {} exists already\n", path));
             return Ok(true);
         }
         Ok(_) => {
-            complain(&format!(
-                "syncsup: {path} exists already with other content; move it away, or keep it"
+            complain(&say!(
+                "syncsup: {} exists already with other content; move it away, or keep it",
+                path
             ));
             return Ok(false);
         }
@@ -233,10 +236,10 @@ fn write(wanted: &Wanted, dry: bool) -> Result<bool> {
     if dry {
         let text = wanted.shown.as_ref().unwrap_or(&wanted.text);
         let indented: String = text.lines().map(|l| format!("    {l}\n")).collect();
-        print(&format!("  would write {path}:\n{indented}"));
+        print(&say!("  would write {}:\n{}", path, indented));
         return Ok(true);
     }
-    let failed = |e| Error::system(format!("cannot write {path}"), e);
+    let failed = |e| Error::system(say!("cannot write {}", path), e);
     let options = OpenOptions::new().write(true).create_new(true).mode(wanted.mode).clone();
     let mut file = options.open(&wanted.path).map_err(failed)?;
     if let Err(e) = file.write_all(wanted.text.as_bytes()).and_then(|()| file.sync_all()) {
@@ -244,7 +247,7 @@ fn write(wanted: &Wanted, dry: bool) -> Result<bool> {
         let _ = fs::remove_file(&wanted.path);
         return Err(failed(e));
     }
-    print(&format!("  wrote {path}\n"));
+    print(&say!("  wrote {}\n", path));
     Ok(true)
 }
 
@@ -256,12 +259,14 @@ fn next_steps(found: &FoundConfiguration, wanted: &[Wanted]) -> String {
         Some(process) => format!("kill {}; ", process.pids()),
         None => String::new(),
     };
-    let mut text = format!(
-        "  to switch: {stop}cp {} /etc/systemd/system/ && systemctl daemon-reload && systemctl enable --now {name}\n",
+    let mut text = say!(
+        "  to switch: {}cp {} /etc/systemd/system/ && systemctl daemon-reload && systemctl enable --now {}\n",
+        stop,
         word(&unit.path),
+        name
     );
     if let [config, _] = wanted {
-        text += &format!("  then reconcile once: syncsup sync -o {}\n", word(&config.path));
+        text += &say!("  then reconcile once: syncsup sync -o {}\n", word(&config.path));
     }
     text
 }

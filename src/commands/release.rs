@@ -4,10 +4,11 @@
 use super::client::RunningInstance;
 use super::invocation::Invocation;
 use super::status::one_line;
-use super::{client, print, table, verify};
+use super::{client, print, verify};
 use crate::error::{Error, Exit, Result};
-use crate::message::{InstanceStatus, PusherState, RemoteStatus, Request, VerifyEnd, Why};
-use crate::path::printable;
+use crate::language::{counted, say, words};
+use crate::message::{InstanceStatus, LocalPathStatus, RemoteStatus, Request, VerifyEnd, Why};
+use crate::path::{OsBytes, printable};
 
 /// Releases, and prints what that means. Exit status 1 if nothing of that name is held.
 pub fn run(invocation: &Invocation, name: &str, show: bool) -> Result<Exit> {
@@ -16,32 +17,33 @@ pub fn run(invocation: &Invocation, name: &str, show: bool) -> Result<Exit> {
         return show_deletions(&instance, name);
     }
     let status = instance.status()?;
-    // The release of a remote that is not held would let the next reconcile delete without the guard.
-    if let Some(state) = in_order(&status, name) {
-        let text = format!("{name} is not held ({state}); nothing to release");
-        return Err(Error::new(Exit::No, text));
+    if let Some(why) = nothing_held(&status, name) {
+        return Err(Error::new(Exit::No, why));
     }
     let answer = instance.command(&Request::Release(name.to_owned()), client::PATIENCE);
     // A refusal for a name that exists is not a usage error.
     let lines = if known(&status, name) { answer? } else { client::named(answer)? };
     print(&lines.into_iter().map(|line| line + "\n").collect::<String>());
-    print(&held_back(&status, name));
+    print(&approved(&status, name));
     Ok(Exit::Ok)
 }
 
-/// What the guard held back, one line per localpath.
-fn held_back(status: &InstanceStatus, name: &str) -> String {
-    let mut out = String::new();
-    for localpath in &status.localpaths {
-        let of = |r: &&RemoteStatus| r.name == name && r.status.state == PusherState::Held;
-        let reasons =
-            localpath.remotes.iter().filter(of).filter_map(|r| r.status.reason.as_deref());
-        for words in reasons.filter_map(|reason| reason.strip_prefix("would delete ")) {
-            let count = words.split(';').next().unwrap_or_default();
-            out += &format!("{}: the reconcile would have deleted {count}\n", localpath.watch);
-        }
-    }
-    out
+/// What is approved, one line per localpath.
+fn approved(status: &InstanceStatus, name: &str) -> String {
+    let of = |(watch, remote): (&OsBytes, &RemoteStatus)| {
+        let deletions = counted(remote.status.held_deletions?, words::DELETIONS);
+        Some(say!("{}: approved: {}\n", watch, deletions))
+    };
+    named(status, name).filter_map(of).collect()
+}
+
+/// The remotes of that name, with their localpaths.
+fn named<'a>(
+    status: &'a InstanceStatus,
+    name: &'a str,
+) -> impl Iterator<Item = (&'a OsBytes, &'a RemoteStatus)> {
+    let of = move |l: &'a LocalPathStatus| l.remotes.iter().map(move |remote| (&l.watch, remote));
+    status.localpaths.iter().flat_map(of).filter(move |(_, remote)| remote.name == name)
 }
 
 /// Compares, and lists what would be deleted. Exit status 1 if that cannot be determined.
@@ -56,8 +58,9 @@ fn show_deletions(instance: &RunningInstance, name: &str) -> Result<Exit> {
     }
     if pairs.is_empty() {
         let name = printable(name.as_bytes());
-        return Err(Error::usage(format!(
-            "{name}: no such localpath or remote; see `syncsup status`"
+        return Err(Error::usage(say!(
+            "{}: no such localpath or remote; see `syncsup status`",
+            name
         )));
     }
     let mut known = true;
@@ -68,18 +71,18 @@ fn show_deletions(instance: &RunningInstance, name: &str) -> Result<Exit> {
             if d.why == [Why::Extra] {
                 count += 1;
                 let slash = if d.dir { "/" } else { "" };
-                print(&format!("  would be deleted  {}{slash}\n", d.path));
+                print(&say!("  would be deleted  {}{}\n", d.path, slash));
             }
         })?;
         known &= matches!(end, VerifyEnd::Done { .. });
         print(&match end {
             VerifyEnd::Done { .. } => {
-                format!("  {}\n", table::count(count, "deletion", "deletions"))
+                format!("  {}\n", counted(count, words::DELETIONS))
             }
             VerifyEnd::Incomplete(why) => {
-                format!("  INCOMPLETE, so nothing would be deleted: {}\n", one_line(&why))
+                say!("  INCOMPLETE, so nothing would be deleted: {}\n", one_line(&why))
             }
-            VerifyEnd::Failed(why) => format!("  NOT VERIFIED: {}\n", one_line(&why)),
+            VerifyEnd::Failed(why) => say!("  NOT VERIFIED: {}\n", one_line(&why)),
         });
     }
     Ok(if known { Exit::Ok } else { Exit::No })
@@ -93,53 +96,71 @@ fn known(status: &InstanceStatus, name: &str) -> bool {
         .any(|l| localpath(l.watch.to_string()) || l.remotes.iter().any(|r| r.name == name))
 }
 
-/// The state of the remotes of that name, if there are any and none of them can be held. (A remote in trouble may be
-/// held too.)
-fn in_order(status: &InstanceStatus, name: &str) -> Option<&'static str> {
-    let remotes = status.localpaths.iter().flat_map(|l| &l.remotes);
-    let states: Vec<PusherState> =
-        remotes.filter(|r| r.name == name).map(|r| r.status.state).collect();
-    let fine = |state: &PusherState| {
-        use PusherState::{Behind, InSync, Pushing, Reconciling};
-        matches!(state, InSync | Behind | Pushing | Reconciling)
-    };
-    states.iter().all(fine).then(|| states.first().map(|s| super::status::word(*s)))?
+/// Why there is nothing to release, if remotes have that name and the guard holds none of them.
+fn nothing_held(status: &InstanceStatus, name: &str) -> Option<String> {
+    let remotes = || named(status, name).map(|(_, remote)| &remote.status);
+    let first = remotes().next()?;
+    if remotes().any(|remote| remote.held_deletions.is_some()) {
+        return None;
+    }
+    let state = super::status::word(first.state);
+    Some(match &first.reason {
+        None => say!("{} is not held ({}); nothing to release", name, state),
+        Some(reason) => say!(
+            "{}: the delete guard holds nothing ({}: {}); mend that instead",
+            name,
+            state,
+            one_line(reason)
+        ),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{LocalPathStatus, PusherStatus};
+    use crate::message::{PusherState, PusherStatus};
 
     #[test]
-    fn only_holds_are_released() {
-        let remote = |name: &str, state| RemoteStatus {
+    fn only_what_the_guard_holds_is_released() {
+        let remote = |name: &str, state, held_deletions, reason: Option<&str>| RemoteStatus {
             name: name.into(),
-            status: PusherStatus { state, ..PusherStatus::default() },
+            status: PusherStatus {
+                state,
+                held_deletions,
+                reason: reason.map(str::to_owned),
+                ..PusherStatus::default()
+            },
             ..RemoteStatus::default()
         };
         let localpath = |watch: &str, remotes| LocalPathStatus {
             watch: watch.into(),
-            state: "watching".into(),
-            watches: 1,
             remotes,
             ..Default::default()
         };
+        let refused = Some("connection refused");
         let localpaths = vec![
             localpath(
                 "/a",
                 vec![
-                    remote("fine", PusherState::InSync),
-                    remote("both", PusherState::Behind),
-                    remote("trouble", PusherState::Backoff),
+                    remote("fine", PusherState::InSync, None, None),
+                    remote("both", PusherState::Behind, None, None),
+                    remote("away", PusherState::Backoff, Some(7), refused),
+                    remote("wrong", PusherState::Held, None, Some("module is read only")),
                 ],
             ),
-            localpath("/b", vec![remote("both", PusherState::Held)]),
+            localpath("/b", vec![remote("both", PusherState::Held, Some(300), Some("300 of 306"))]),
         ];
         let status = InstanceStatus { localpaths, ..InstanceStatus::default() };
-        assert_eq!(in_order(&status, "fine"), Some("in sync"));
-        for name in ["both", "trouble", "/a", "unknown"] {
-            assert_eq!(in_order(&status, name), None, "{name}");
+        assert_eq!(
+            nothing_held(&status, "fine").as_deref(),
+            Some("fine is not held (in sync); nothing to release")
+        );
+        let wrong = nothing_held(&status, "wrong").unwrap();
+        assert!(wrong.contains("(HELD: module is read only)"), "{wrong}");
+        for name in ["both", "away", "/a", "unknown"] {
+            assert_eq!(nothing_held(&status, name), None, "{name}");
         }
+        assert_eq!(approved(&status, "both"), "/b: approved: 300 deletions\n");
+        assert_eq!(approved(&status, "/a"), "");
     }
 }

@@ -3,6 +3,7 @@
 use super::invocation::Invocation;
 use super::{client, print};
 use crate::error::{Error, Exit, Result};
+use crate::language::say;
 use crate::message::Request;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ pub fn run(invocation: &Invocation) -> Result<Exit> {
     instance.status()?;
     let lines = instance.command(&Request::Reload, PATIENCE).map_err(|e| match e.exit {
         Exit::No => {
-            Error::usage(format!("{}\nnot reloaded; the old configuration stays in force", e.text))
+            Error::usage(say!("{}\nnot reloaded; the old configuration stays in force", e.text))
         }
         _ => e,
     })?;

@@ -2,6 +2,7 @@
 
 use super::invocation::absolute;
 use crate::error::{Error, Result};
+use crate::language::{listed, say};
 use crate::path::{OsBytes, RelPath, printable};
 use std::path::{Component, Path, PathBuf};
 
@@ -60,10 +61,11 @@ pub fn within(path: &Path, watches: &[OsBytes]) -> Result<Vec<(OsBytes, RelPath)
         return Ok(found);
     }
     let all: Vec<String> = watches.iter().map(ToString::to_string).collect();
-    Err(Error::usage(format!(
+    let path = forms.first().map_or(path, PathBuf::as_path);
+    Err(Error::usage(say!(
         "{}: not in a localpath of a running instance; there are: {}",
         printable(path.as_os_str().as_encoded_bytes()),
-        all.join(", ")
+        listed(&all)
     )))
 }
 
@@ -92,6 +94,9 @@ mod tests {
         assert_eq!(shown("data"), ["data/www .", "data/www/css .", "data/img ."]);
         assert_eq!(shown("data/www/"), ["data/www .", "data/www/css ."]);
         let error = within(Path::new("/nowhere\n"), &watches).unwrap_err();
+        let relative = within(Path::new("nosuch"), &watches).unwrap_err();
+        let here = std::env::current_dir().unwrap().join("nosuch");
+        assert!(relative.text.starts_with(&format!("{}: ", here.display())), "{relative}");
         assert!(error.exit == crate::error::Exit::Usage && error.text.lines().count() == 1);
     }
 }

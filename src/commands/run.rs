@@ -5,6 +5,7 @@ mod bars;
 use super::invocation::Invocation;
 use super::print;
 use crate::error::{Exit, Result};
+use crate::language::say;
 use crate::supervisor::notifications::Notification;
 use crate::supervisor::{InstanceOptions, daemon, run};
 use crate::sys::session::monotonic;
@@ -26,12 +27,13 @@ pub fn run(
         module: invocation.module.clone(),
         sysctl: invocation.sysctl,
         user: invocation.user.clone(),
+        log_format: invocation.log_format,
         http: invocation.http,
     };
     let line = |text: &str| print(&format!("{text}\n"));
     if daemon {
         let pid = daemon::start(&options, &invocation.words, &line)?;
-        print(&format!("syncsup runs as a daemon, pid {pid}; see `syncsup status`\n"));
+        print(&say!("syncsup runs as a daemon, pid {}; see `syncsup status`\n", pid));
         return Ok(Exit::Ok);
     }
     let mut bars = Bars::new();

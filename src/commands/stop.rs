@@ -3,6 +3,7 @@
 use super::invocation::Invocation;
 use super::{client, print};
 use crate::error::{Error, Exit, Result};
+use crate::language::say;
 use crate::message::Request;
 use crate::sys::session;
 use std::time::{Duration, Instant};
@@ -23,13 +24,14 @@ pub fn run(invocation: &Invocation) -> Result<Exit> {
     let end = Instant::now() + client::PATIENCE;
     while session::runs(pid) {
         if Instant::now() > end {
-            let text = format!(
-                "the supervisor (pid {pid}) has stopped its children but does not exit; kill it"
+            let text = say!(
+                "the supervisor (pid {}) has stopped its children but does not exit; kill it",
+                pid
             );
             return Err(Error::new(Exit::System, text));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    print("stopped\n");
+    print(&say!("stopped\n"));
     Ok(Exit::Ok)
 }

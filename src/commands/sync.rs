@@ -4,12 +4,15 @@ mod follow;
 mod show;
 
 use super::invocation::Invocation;
-use super::{client, print};
+use super::{client, print, status};
 use crate::error::{Error, Exit, Result};
+use crate::help_topic::HelpTopic;
+use crate::language::say;
 use crate::message::{InstanceStatus, Request};
 use crate::sys::clock;
 use follow::{Follow, SyncOutcome};
 use show::Show;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// The interval at which the supervisor is asked for the progress.
@@ -18,26 +21,20 @@ const EVERY: Duration = Duration::from_millis(200);
 /// Exit status 0 if every requested remote is in sync, 1 if one failed or is held.
 pub fn run(invocation: &Invocation, names: &[String]) -> Result<Exit> {
     let instance = client::the_one_with_remotes(invocation)?;
-    // Read before the request: reconciles that are already complete do not count.
-    let before = instance.status()?;
     let asked = client::named(instance.command(&Request::Sync(names.to_vec()), client::PATIENCE))?;
-    let mut follows: Vec<Follow> = asked
-        .iter()
-        .map(|line| {
-            Follow::new(line, remote(&before, line).map_or(0, |r| r.status.reconciles_done))
-        })
-        .collect();
+    let mut follows: Vec<Follow> = asked.iter().map(|line| Follow::new(line)).collect();
     if follows.is_empty() {
-        print("no remote to reconcile\n");
+        print(&say!("no remote to reconcile\n"));
         return Ok(Exit::Ok);
     }
     let started = Instant::now();
     let mut show = Show::new(&follows);
     loop {
         let status = instance.status().map_err(|e| match e.exit {
-            Exit::NotRunning => {
-                Error::new(Exit::No, "the supervisor stopped before the reconcile was complete")
-            }
+            Exit::NotRunning => Error::new(
+                Exit::No,
+                say!("the supervisor stopped before the reconcile was complete"),
+            ),
             _ => e,
         })?;
         for (n, follow) in follows.iter_mut().enumerate() {
@@ -51,6 +48,8 @@ pub fn run(invocation: &Invocation, names: &[String]) -> Result<Exit> {
         std::thread::sleep(EVERY);
     }
     show.finish();
+    let topics: BTreeSet<HelpTopic> = follows.iter().filter_map(|f| f.help).collect();
+    topics.into_iter().for_each(|topic| print(&format!("{}\n", status::help(topic))));
     let fine = follows.iter().all(|f| f.verdict == SyncOutcome::InSync);
     Ok(if fine { Exit::Ok } else { Exit::No })
 }

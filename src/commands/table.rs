@@ -3,7 +3,7 @@
 use crate::path::as_written;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-pub use crate::figures::{bytes, count, span};
+pub use crate::figures::bytes;
 
 /// Formats rows as aligned columns with two spaces between them and no trailing spaces.
 pub fn columns(rows: &[Vec<String>]) -> String {
@@ -25,6 +25,12 @@ pub fn columns(rows: &[Vec<String>]) -> String {
     out
 }
 
+/// The lines of a text, wrapped if there is a width.
+pub fn within(text: &str, columns: Option<usize>) -> String {
+    let Some(columns) = columns else { return text.to_owned() };
+    text.lines().flat_map(|line| wrapped(line, columns)).map(|line| line + "\n").collect()
+}
+
 /// The number of terminal columns of a text. A Chinese character takes two.
 pub fn width(text: &str) -> usize {
     text.width()
@@ -44,6 +50,47 @@ pub fn cut(line: &str, columns: usize) -> String {
         rest.is_some()
     };
     line.chars().take_while(fits).collect()
+}
+
+/// A line in pieces that are at most `columns` wide. It is broken at blanks where that is possible.
+pub fn wrapped(line: &str, columns: usize) -> Vec<String> {
+    let columns = columns.max(2);
+    let indent = line.len() - line.trim_start_matches(' ').len();
+    // On a very narrow screen, text matters more than its place.
+    let first = if indent * 2 > columns { 0 } else { indent };
+    let next = if (indent + 2) * 2 > columns { 0 } else { indent + 2 };
+    let mut lines = Vec::new();
+    let mut now = " ".repeat(first);
+    let mut has_word = false;
+    for word in line[indent..].split(' ') {
+        let blank = usize::from(has_word);
+        if width(&now) + blank + width(word) <= columns {
+            now += &" ".repeat(blank);
+            now += word;
+            has_word = true;
+            continue;
+        }
+        if word.is_empty() {
+            // One of several blanks at the end of a line.
+            continue;
+        }
+        // A word that is wider than a line begins where it stands, and is broken anywhere.
+        if next + width(word) <= columns || width(&now) + blank + 2 > columns {
+            lines.push(std::mem::replace(&mut now, " ".repeat(next)));
+        } else {
+            now += &" ".repeat(blank);
+        }
+        for c in word.chars() {
+            if width(&now) + c.width().unwrap_or(0) > columns {
+                lines.push(std::mem::replace(&mut now, " ".repeat(next)));
+            }
+            now.push(c);
+        }
+        has_word = true;
+    }
+    lines.push(now);
+    lines.iter_mut().for_each(|line| line.truncate(line.trim_end().len()));
+    lines
 }
 
 #[cfg(test)]
@@ -70,5 +117,38 @@ mod tests {
             (cut("目录x", 3), cut("目录x", 4), cut("ab", 9)),
             ("目".into(), "目录".into(), "ab".into())
         );
+    }
+
+    #[test]
+    fn lines_wrap_at_blanks_by_width() {
+        for (text, columns, wanted) in [
+            ("  one two three", 20, &["  one two three"][..]),
+            ("  one two three", 11, &["  one two", "    three"]),
+            // A word that is too wide for any line.
+            ("  abcdefghijklmnop x", 10, &["  abcdefgh", "    ijklmn", "    op x"]),
+            ("  远端没有应答", 10, &["  远端没有", "    应答"]),
+            ("一二三", 3, &["一", "二", "三"]),
+            ("a  b", 9, &["a  b"]),
+            ("", 9, &[""]),
+        ] {
+            assert_eq!(wrapped(text, columns), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_wrapped_only_to_a_width() {
+        assert_eq!(within("a bc\nd\n", Some(3)), "a\nbc\nd\n");
+        assert_eq!(within("a bc\nd\n", None), "a bc\nd\n");
+    }
+
+    #[test]
+    fn wrapped_text_is_complete_and_never_too_wide() {
+        for columns in 2..60 {
+            let text = "    since 2026: rsync: [sender] failed to connect to 主机名很长的一台机器 (10.0.0.2)";
+            let lines = wrapped(text, columns);
+            assert!(lines.iter().all(|l| width(l) <= columns), "{columns}: {lines:?}");
+            let squeezed = |s: &str| s.replace(' ', "");
+            assert_eq!(squeezed(&lines.concat()), squeezed(text));
+        }
     }
 }

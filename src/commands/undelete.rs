@@ -10,6 +10,8 @@ use super::status::one_line;
 use super::{client, print, table};
 use crate::config::model::{Config, LocalPath, Remote};
 use crate::error::{Error, Exit, Result};
+use crate::language::{Language, listed, say, words};
+use crate::message::LocalPathState;
 use crate::path::{OsBytes, RelPath};
 use crate::rsync::argv;
 use crate::rsync::exit_status::{self, Verdict};
@@ -27,10 +29,17 @@ use std::time::Duration;
 pub fn run(invocation: &Invocation, wish: &Wish) -> Result<Exit> {
     let (config, _) = configuration(invocation)?;
     let (localpath, remote, path) = place(&config, wish)?;
-    let scratch = own::directory().map_err(|e| Error::system("cannot make a directory", e))?;
+    let scratch =
+        own::directory().map_err(|e| Error::system(say!("cannot make a directory"), e))?;
     let versions = versions(remote, &path, scratch.path())?;
     if versions.is_empty() {
-        print(&format!("{}: the trash holds nothing of {path}\n", remote.name()));
+        let plain = path.is_root() || wish.path.as_bytes().starts_with(b"/");
+        let hint = if plain {
+            String::new()
+        } else {
+            say!("; PATH is absolute, or from the root of the localpath")
+        };
+        print(&say!("{}: the trash holds nothing of {}{}\n", remote.name(), path, hint));
         return Ok(Exit::No);
     }
     let at = match &wish.at {
@@ -46,7 +55,11 @@ pub fn run(invocation: &Invocation, wish: &Wish) -> Result<Exit> {
     let chosen = trash::last(&of_then);
     if chosen.is_empty() {
         print(&shown(&versions, &path));
-        let text = format!("no version of {path} is from {at}; the versions above exist");
+        let text = say!(
+            "no version of {} is from {}; write a time as in the first column above, or its beginning",
+            path,
+            at
+        );
         return Err(Error::new(Exit::No, text));
     }
     refuse_held(invocation, localpath)?;
@@ -59,12 +72,12 @@ fn refuse_held(invocation: &Invocation, localpath: &LocalPath) -> Result<()> {
     let running = client::running(invocation).unwrap_or_default();
     let known = running.iter().filter_map(|instance| instance.status().ok());
     let mut all = known.flat_map(|status| status.localpaths);
-    match all.find(|l| l.watch == localpath.watch && l.state == "held") {
+    match all.find(|l| l.watch == localpath.watch && l.state == LocalPathState::Held) {
         None => Ok(()),
         Some(held) => {
             let why = held.reason.map(|why| format!(": {}", one_line(&why)));
             let text =
-                format!("{} is held{}; nothing was restored", held.watch, why.unwrap_or_default());
+                say!("{} is held{}; nothing was restored", held.watch, why.unwrap_or_default());
             Err(Error::new(Exit::No, text))
         }
     }
@@ -88,21 +101,26 @@ fn place<'c>(config: &'c Config, wish: &Wish) -> Result<(&'c LocalPath, &'c Remo
     }
     match found.len() {
         1 => Ok(found.remove(0)),
-        0 => {
-            let of = wish.remote.as_ref().map_or("with a trash".to_owned(), |r| format!("`{r}`"));
-            let text = format!(
-                "{shown}: no remote {of} is configured for this path; PATH is absolute, or from the root of the localpath"
-            );
-            Err(Error::usage(text))
-        }
+        0 => Err(Error::usage(match &wish.remote {
+            None => say!(
+                "{}: no remote with a trash is configured for this path; set `trash` in the YAML; PATH is absolute, or from the root of the localpath",
+                shown
+            ),
+            Some(remote) => say!(
+                "{}: no remote `{}` is configured for this path; PATH is absolute, or from the root of the localpath",
+                shown,
+                remote
+            ),
+        })),
         _ => {
             let names: Vec<String> =
                 found.iter().map(|(l, r, _)| format!("{} {}", l.watch, r.name())).collect();
             let how = match wish.remote {
-                Some(_) => "write PATH as an absolute path",
-                None => "choose one with --remote NAME",
+                Some(_) => say!("write PATH as an absolute path"),
+                None => say!("choose one with --remote NAME"),
             };
-            Err(Error::usage(format!("{shown}: {how}: {}", names.join(", "))))
+            let colon = Language::current().pick(words::COLON);
+            Err(Error::usage(format!("{shown}: {how}{colon}{}", listed(&names))))
         }
     }
 }
@@ -125,7 +143,7 @@ fn below(watch: &OsBytes, path: &OsStr) -> Option<RelPath> {
 fn versions(remote: &Remote, path: &RelPath, scratch: &Path) -> Result<Vec<Version>> {
     let system = |e| Error::system("rsync", e);
     let Some(text) = trash::below(path) else {
-        return Err(Error::usage(format!("{path}: too long for an rsync filter rule")));
+        return Err(Error::usage(say!("{}: too long for an rsync filter rule", path)));
     };
     let mut rules = tempfile::NamedTempFile::new_in(scratch).map_err(system)?;
     rules.write_all(&text).map_err(system)?;
@@ -189,7 +207,7 @@ fn finish(argv: &[OsString], directory: &Path, scratch: &Path) -> Result<FetchEn
 /// Lists the versions of a file. For a directory, lists how much was removed each time.
 fn shown(versions: &[Version], path: &RelPath) -> String {
     if versions.iter().all(|version| version.path == *path) {
-        let mut rows = vec![["TIME", "BYTES", "WRITTEN"].map(str::to_owned).to_vec()];
+        let mut rows = vec![vec![say!("TIME"), say!("BYTES"), say!("WRITTEN")]];
         for version in versions {
             let written = times::written(&version.modified, &Local);
             let time = times::shown(&version.stamp, &Local);
@@ -197,7 +215,7 @@ fn shown(versions: &[Version], path: &RelPath) -> String {
         }
         return table::columns(&rows);
     }
-    let mut rows = vec![["TIME", "FILES", "BYTES"].map(str::to_owned).to_vec()];
+    let mut rows = vec![vec![say!("TIME"), say!("FILES"), say!("BYTES")]];
     for some in versions.chunk_by(|a, b| a.stamp == b.stamp) {
         let bytes: u64 = some.iter().map(|version| version.size).sum();
         let time = times::shown(&some[0].stamp, &Local);

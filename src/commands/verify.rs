@@ -6,9 +6,10 @@ mod pair;
 mod show;
 
 use super::client::{self, RunningInstance};
-use super::invocation::{Invocation, Verify};
+use super::invocation::{Format, Invocation, Verify};
 use super::{resolve, wait};
 use crate::error::{Error, Exit, Result};
+use crate::language::{Language, listed, say};
 use crate::message::{Answer, Difference, Request, Ticket, VerifyEnd, VerifyJob, Whose};
 use crate::path::{OsBytes, RelPath, printable};
 use busy::BusyLine;
@@ -21,6 +22,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Exit status 0 if everything is identical or was repaired, 1 if not.
 pub fn run(invocation: &Invocation, verify: &Verify) -> Result<Exit> {
+    if verify.format == Format::Json {
+        // Its reasons are English, as in all JSON.
+        Language::English.speak();
+    }
     let running = client::running(invocation)?;
     if running.is_empty() {
         return match invocation.files.is_empty() || verify.repair {
@@ -71,10 +76,10 @@ fn choose<T: Clone>(
         Some(name) => {
             let all: Vec<&str> =
                 known.iter().flat_map(|(_, remotes, _)| remotes).map(String::as_str).collect();
-            Err(Error::usage(format!(
+            Err(Error::usage(say!(
                 "--remote {}: not a remote of the chosen localpaths; there are: {}",
                 printable(name.as_bytes()),
-                all.join(", ")
+                listed(&all)
             )))
         }
         None => Ok(pairs),
@@ -156,8 +161,8 @@ fn read(
             return Err(client::unexpected());
         };
         let Some(part) = part else {
-            let why = "the supervisor has lost this request; verify again";
-            return Ok(VerifyEnd::Failed(why.to_owned()));
+            let why = say!("the supervisor has lost this request; verify again");
+            return Ok(VerifyEnd::Failed(why));
         };
         let nothing = part.differences.is_empty();
         if let Some(at) = part.progress {

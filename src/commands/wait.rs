@@ -2,8 +2,10 @@
 
 use super::client::{self, RunningInstance};
 use super::invocation::{Invocation, On, Wait};
-use super::{print, resolve, status, table};
+use super::{print, resolve, status};
 use crate::error::{Error, Exit, Result};
+use crate::help_topic::HelpTopic;
+use crate::language::{Language, counted, listed, say, words};
 use crate::message::{
     Answer, InstanceStatus, PusherState, RemoteStatus, Request, Ticket, WaitFor, Waited,
 };
@@ -78,7 +80,7 @@ fn until_settled(mut asked: Vec<AskedInstance>, on: &On, timeout: Duration) -> R
     // An instance that is no longer running is reported first.
     let gone = asked.into_iter().find_map(|one| one.no_answer);
     gone.map_or(Ok(Exit::No), |error| {
-        Err(Error { exit: error.exit, text: format!("{error}; not settled") })
+        Err(Error { exit: error.exit, text: say!("{}; not settled", error) })
     })
 }
 
@@ -123,9 +125,11 @@ fn check(on: &On, localpaths: &[(String, &[RemoteStatus])]) -> Result<()> {
     match on {
         On::All => Ok(()),
         On::Quorum(n) => match localpaths.iter().find(|(_, remotes)| remotes.len() < *n) {
-            Some((watch, remotes)) => Err(Error::usage(format!(
-                "--quorum {n}: {watch} has only {}",
-                table::count(remotes.len() as u64, "remote", "remotes")
+            Some((watch, remotes)) => Err(Error::usage(say!(
+                "--quorum {}: {} has only {}",
+                n,
+                watch,
+                counted(remotes.len() as u64, words::REMOTES)
             ))),
             None => Ok(()),
         },
@@ -134,10 +138,10 @@ fn check(on: &On, localpaths: &[(String, &[RemoteStatus])]) -> Result<()> {
             match names.iter().find(|name| !all().any(|r| r.name == **name)) {
                 Some(name) => {
                     let known: Vec<&str> = all().map(|r| r.name.as_str()).collect();
-                    Err(Error::usage(format!(
+                    Err(Error::usage(say!(
                         "--remote {}: not a remote of the chosen localpaths; there are: {}",
                         printable(name.as_bytes()),
-                        known.join(", ")
+                        listed(&known)
                     )))
                 }
                 None => Ok(()),
@@ -212,43 +216,48 @@ fn settled(waited: &Waited, on: &On) -> bool {
 fn show(waited: &Waited, on: &On) -> String {
     let watch = &waited.status.watch;
     let has = meant(waited, on).filter(|(_, has)| *has).count();
-    let count = format!(
-        "settled on {has} of {}",
-        table::count(meant(waited, on).count() as u64, "remote", "remotes")
-    );
+    let count =
+        say!("settled on {} of {}", has, counted(meant(waited, on).count() as u64, words::REMOTES));
     if settled(waited, on) {
         return format!("{watch}: {count}\n");
     }
-    let mut out = format!("{watch}: not settled: {count}\n");
+    let mut out = say!("{}: not settled: {}\n", watch, count);
     if !waited.reached {
-        let why = waited.status.reason.as_deref().map(|r| format!(": {}", status::one_line(r)));
-        out += &format!(
+        let language = Language::current();
+        let why = waited.status.reason.as_deref().map(status::one_line);
+        let why = why.map(|why| format!("{}{why}", language.pick(words::COLON)));
+        out += &say!(
             "  some changes are not read yet: {}{}\n",
-            waited.status.state,
+            language.pick(waited.status.state.text()),
             why.unwrap_or_default()
         );
-        return out;
+        return out + &help(waited.status.help);
     }
     for (remote, _) in meant(waited, on).filter(|(_, has)| !has) {
-        out += &format!("  {}: {}\n", remote.name, why(remote));
+        out += &format!("  {}: {}\n{}", remote.name, why(remote), help(remote.status.help));
     }
     out
+}
+
+/// The line that names the help, if there is one.
+fn help(topic: Option<HelpTopic>) -> String {
+    topic.map(|topic| format!("    {}\n", status::help(topic))).unwrap_or_default()
 }
 
 fn why(remote: &RemoteStatus) -> String {
     let s = &remote.status;
     let word = match s.state {
         // The remote is in sync except for changes that its pusher has not reported yet.
-        PusherState::InSync => "not yet",
-        state => status::word(state),
+        PusherState::InSync => say!("not yet"),
+        state => status::word(state).to_owned(),
     };
     let left = match s.waiting + s.owed {
         0 => String::new(),
-        n => format!(", {n} to push"),
+        n => say!(", {} to push", n),
     };
     let failing = match s.failing {
         0 => String::new(),
-        n => format!(", {}", table::count(n, "path fails", "paths fail")),
+        n => format!("{}{}", Language::current().pick(words::COMMA), counted(n, words::PATHS_FAIL)),
     };
     let reason = s.reason.as_deref().map(|r| format!(": {}", status::one_line(r)));
     format!("{word}{left}{failing}{}", reason.unwrap_or_default())
@@ -257,7 +266,7 @@ fn why(remote: &RemoteStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{LocalPathStatus, PusherStatus};
+    use crate::message::{LocalPathState, LocalPathStatus, PusherStatus};
 
     fn remote(name: &str, status: PusherStatus) -> RemoteStatus {
         RemoteStatus { name: name.into(), status, ..RemoteStatus::default() }
@@ -267,6 +276,7 @@ mod tests {
         let down = PusherStatus {
             state: PusherState::Backoff,
             reason: Some("connection refused\nrsync error".into()),
+            help: Some(HelpTopic::Unreachable),
             waiting: 3,
             failing: 1,
             owed: 1,
@@ -275,7 +285,7 @@ mod tests {
         let remotes = vec![remote("a::m", PusherStatus::default()), remote("b::m", down)];
         let status = LocalPathStatus {
             watch: "/data".into(),
-            state: "scanning".into(),
+            state: LocalPathState::Scanning,
             remotes,
             ..Default::default()
         };
@@ -302,7 +312,8 @@ mod tests {
         assert_eq!(
             show(&waited(true, &["a::m"]), &On::All),
             "/data: not settled: settled on 1 of 2 remotes\n  \
-             b::m: in trouble, 4 to push, 1 path fails: connection refused; rsync error\n"
+             b::m: in trouble, 4 to push, 1 path fails: connection refused; rsync error\n    \
+             help: syncsup help unreachable\n"
         );
         assert_eq!(
             show(&waited(false, &[]), &On::All),

@@ -6,8 +6,9 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::model::{Config, LocalPath, Place, Remote, Target};
 use super::probe::{PasswordFile, Probe, Watch};
 use super::sender;
-use super::{here, http, trusted};
+use super::{credentials, here, http, trusted};
 use crate::filter::Filter;
+use crate::language::say;
 use crate::path::as_written;
 use crate::script;
 use std::collections::BTreeSet;
@@ -75,9 +76,11 @@ fn keep_once(localpath: &mut LocalPath, found: &mut Vec<Diagnostic>) {
             Some(first) => {
                 let name = remote.name();
                 let at = shown(&first.place);
-                let text = format!(
-                    "remote {name} is given twice for {} (first at {at}); the second is ignored",
-                    localpath.watch
+                let text = say!(
+                    "remote {} is given twice for {} (first at {}); the second is ignored",
+                    name,
+                    localpath.watch,
+                    at
                 );
                 found.push(finding(Severity::Warning, &remote.place, text));
             }
@@ -97,8 +100,11 @@ fn merge(config: &mut Config, found: &mut Vec<Diagnostic>) {
         for remote in &localpath.remotes {
             if let Some(twin) = first.remotes.iter().find(|r| same_place(r, remote)) {
                 let (watch, name, at) = (&localpath.watch, remote.name(), shown(&twin.place));
-                let text = format!(
-                    "localpath {watch} with remote {name} is already declared at {at}; remove one"
+                let text = say!(
+                    "localpath {} with remote {} is already declared at {}; remove one",
+                    watch,
+                    name,
+                    at
                 );
                 found.push(finding(Severity::Error, &remote.place, text));
             }
@@ -113,9 +119,10 @@ fn merge(config: &mut Config, found: &mut Vec<Diagnostic>) {
             first.remotes.extend(new);
         } else {
             let at = shown(&first.place);
-            let text = format!(
-                "localpath {} is declared twice with different settings (first at {at}); declare it once, with all its remotes",
-                localpath.watch
+            let text = say!(
+                "localpath {} is declared twice with different settings (first at {}); declare it once, with all its remotes",
+                localpath.watch,
+                at
             );
             found.push(finding(Severity::Error, &localpath.place, text));
         }
@@ -129,9 +136,11 @@ fn names(localpath: &LocalPath, found: &mut Vec<Diagnostic>) {
         let name = remote.name();
         if let Some(twin) = localpath.remotes[..index].iter().find(|r| r.name() == name) {
             let at = shown(&twin.place);
-            let text = format!(
-                "two remotes of {} have the name {name} (the other at {at})",
-                localpath.watch
+            let text = say!(
+                "two remotes of {} have the name {} (the other at {})",
+                localpath.watch,
+                name,
+                at
             );
             found.push(finding(Severity::Error, &remote.place, text));
         }
@@ -142,7 +151,7 @@ fn names(localpath: &LocalPath, found: &mut Vec<Diagnostic>) {
 fn inner_remotes(localpath: &LocalPath, found: &mut Vec<Diagnostic>) {
     for (index, remote) in localpath.remotes.iter().enumerate() {
         for before in localpath.remotes[..index].iter().filter(|before| meet(before, remote)) {
-            let text = format!(
+            let text = say!(
                 "{} to {} and to {} ({}): one destination lies inside the other; pushes to the outer one would delete or overwrite what the inner one receives: use separate destinations",
                 localpath.watch,
                 remote.name(),
@@ -161,14 +170,15 @@ fn overlaps(a: &LocalPath, b: &LocalPath, found: &mut Vec<Diagnostic>) {
     let deletes = a.inotify.delete || b.inotify.delete;
     for x in &a.remotes {
         for y in b.remotes.iter().filter(|y| meet(x, y)) {
-            let how = if inside { "one inside the other" } else { "two localpaths" };
-            let text = format!(
-                "{} to {} and {} to {} ({}): {how}, with the same or nested destinations on one remote; each would overwrite or delete what the other sends: use separate destinations",
+            let how = if inside { say!("one inside the other") } else { say!("two localpaths") };
+            let text = say!(
+                "{} to {} and {} to {} ({}): {}, with the same or nested destinations on one remote; each would overwrite or delete what the other sends: use separate destinations",
                 b.watch,
                 y.name(),
                 a.watch,
                 x.name(),
-                shown(&x.place)
+                shown(&x.place),
+                how
             );
             let severity = if inside || deletes { Severity::Error } else { Severity::Warning };
             found.push(finding(severity, &y.place, text));
@@ -206,12 +216,15 @@ pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
                 && let Some(why) = why()
             {
                 let shown = as_written(program.as_os_str().as_bytes());
-                let text = format!("script {shown} cannot be run: {why}");
+                let text = say!("script {} cannot be run: {}", shown, why);
                 found.push(finding(Severity::Warning, place, text));
             }
         }
         for remote in &localpath.remotes {
-            let Some(file) = &remote.peer.password_file else { continue };
+            let file = remote.peer.password_file.as_ref();
+            let Some(file) = file.filter(|file| credentials::name(file).is_none()) else {
+                continue;
+            };
             let (shown, user) = (as_written(file.as_bytes()), remote.peer.user.as_deref());
             let new = files.insert(file.clone());
             if new || contents.insert((file.clone(), user)) {
@@ -256,9 +269,9 @@ pub fn machine(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
 pub fn watch_error(watch: &str, state: &Watch) -> Option<String> {
     let why = match state {
         Watch::Directory => return None,
-        Watch::Missing => "no such directory; create it or correct the path".to_owned(),
-        Watch::NotDirectory => "not a directory; name the directory that contains it".to_owned(),
-        Watch::Refused(why) => format!("{why}; run as a user that may read it"),
+        Watch::Missing => say!("no such directory; create it or correct the path"),
+        Watch::NotDirectory => say!("not a directory; name the directory that contains it"),
+        Watch::Refused(why) => say!("{}; run as a user that may read it", why),
     };
     Some(format!("localpath watch=\"{watch}\": {why}"))
 }
@@ -267,29 +280,31 @@ pub fn watch_error(watch: &str, state: &Watch) -> Option<String> {
 pub fn password_warning(file: &str, state: &PasswordFile, user: u32) -> Option<String> {
     let why = match state {
         PasswordFile::Missing => {
-            "no such file; create it with the password as its only line, and chmod 600 it"
-                .to_owned()
+            say!("no such file; create it with the password as its only line, and chmod 600 it")
         }
         PasswordFile::Refused(why) => {
-            format!("{why}; the user that runs syncsup must be able to read it")
+            say!("{}; the user that runs syncsup must be able to read it", why)
         }
         PasswordFile::Found { mode, .. } if mode & 0o137 != 0 => {
-            format!(
-                "its mode is {:04o}, but rsync refuses a file that others can read; run chmod 600 {file}",
-                mode & 0o7777
+            say!(
+                "its mode is {}, but rsync refuses a file that others can read; run chmod 600 {}",
+                format!("{:04o}", mode & 0o7777),
+                file
             )
         }
         PasswordFile::Found { owner, .. } if user == 0 && *owner != 0 => {
-            format!(
-                "it belongs to user {owner}, but rsync as root requires root as the owner; run chown root {file}"
+            say!(
+                "it belongs to user {}, but rsync as root requires root as the owner; run chown root {}",
+                owner,
+                file
             )
         }
         PasswordFile::Found { size: 0, .. } => {
-            "it is empty; write the password as its only line".to_owned()
+            say!("it is empty; write the password as its only line")
         }
         PasswordFile::Found { .. } => return None,
     };
-    Some(format!("password file {file}: {why}"))
+    Some(say!("password file {}: {}", file, why))
 }
 
 /// Parts of a password file that a daemon would take as a part of the password. They are the most frequent cause of
@@ -306,19 +321,25 @@ pub fn password_content_warning(
     let named =
         user.and_then(|user| line.strip_prefix(user.as_bytes())).and_then(|l| l.strip_prefix(b":"));
     let why = if all.is_some() {
-        "it begins with a byte order mark (BOM), which becomes part of the password; save it as UTF-8 without BOM"
+        say!(
+            "it begins with a byte order mark (BOM), which becomes part of the password; save it as UTF-8 without BOM"
+        )
     } else if named.is_some() {
-        "it begins with the user and a colon, like the slave's secrets file; write only the password"
+        say!(
+            "it begins with the user and a colon, like the slave's secrets file; write only the password"
+        )
     } else if line.trim_ascii().is_empty() || line.trim_ascii().len() != line.len() {
-        "there are blanks around the password, which become part of it; write only the password"
+        say!(
+            "there are blanks around the password, which become part of it; write only the password"
+        )
     } else if line.contains(&0) {
-        "it contains a NUL character; write only the password, as plain text"
+        say!("it contains a NUL character; write only the password, as plain text")
     } else if line.starts_with(b"#") {
-        "its first line begins with #, and is used as the password; write only the password"
+        say!("its first line begins with #, and is used as the password; write only the password")
     } else {
         return None;
     };
-    Some(format!("password file {file}: {why}"))
+    Some(say!("password file {}: {}", file, why))
 }
 
 /// What to examine if the daemon of `remote` refuses the login; `file` is the state of its password file, if it has
@@ -329,21 +350,23 @@ pub fn login_hint(remote: &Remote, file: Option<&PasswordFile>, runs: u32) -> St
         Target::Ssh { .. } => String::new(),
     };
     let user = match &remote.peer.user {
-        Some(user) => format!("user {user} of module {module}"),
+        Some(user) => say!("user {} of module {}", user, module),
         None => {
-            format!("no user is given for module {module}, so rsync uses the name of its own user")
+            say!("no user is given for module {}, so rsync uses the name of its own user", module)
         }
     };
     let path = remote.peer.password_file.as_ref().map(|path| as_written(path.as_bytes()));
     let (Some(path), Some(file)) = (path, file) else {
-        return format!("{user}: no password_file is given");
+        return say!("{}: no password_file is given", user);
     };
     let wrong = password_content_warning(&path, file, remote.peer.user.as_deref())
         .or_else(|| password_warning(&path, file, runs));
     match wrong {
         Some(wrong) => format!("{user}: {wrong}"),
-        None => format!(
-            "{user}: the only line of {path} must equal the password of that user in the `secrets file` of the slave; that file must have mode 600, and `auth users` must name the user"
+        None => say!(
+            "{}: the only line of {} must equal the password of that user in the `secrets file` of the slave; that file must have mode 600, and `auth users` must name the user",
+            user,
+            path
         ),
     }
 }
@@ -352,11 +375,11 @@ pub fn login_hint(remote: &Remote, file: Option<&PasswordFile>, runs: u32) -> St
 fn fail_log_warning(file: &Path, probe: &dyn Probe) -> Option<String> {
     let dir = file.parent()?;
     let why = match probe.watch(dir) {
-        Watch::Missing => format!("no such directory; run mkdir -p {}", dir.display()),
-        Watch::NotDirectory => format!("{} is not a directory", dir.display()),
+        Watch::Missing => say!("no such directory; run mkdir -p {}", dir.display()),
+        Watch::NotDirectory => say!("{} is not a directory", dir.display()),
         Watch::Directory | Watch::Refused(_) => return None,
     };
-    Some(format!("fail log {} cannot be written: {why}", file.display()))
+    Some(say!("fail log {} cannot be written: {}", file.display(), why))
 }
 
 /// The warning about too few inotify watches for the directories, and the command that raises the limit.
@@ -365,8 +388,11 @@ pub fn watches_warning(directories: u64, max_user_watches: u64) -> Option<String
         return None;
     }
     let enough = (directories * 2).next_multiple_of(65_536);
-    Some(format!(
-        "{directories} directories to watch, but fs.inotify.max_user_watches is {max_user_watches}; run sysctl -w \
-         fs.inotify.max_user_watches={enough}"
+    Some(say!(
+        "{} directories to watch, but fs.inotify.max_user_watches is {}; run sysctl -w \
+         fs.inotify.max_user_watches={}",
+        directories,
+        max_user_watches,
+        enough
     ))
 }

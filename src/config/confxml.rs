@@ -9,6 +9,7 @@ use super::model::*;
 use super::xml::{Element, read};
 use super::{lint, params, values};
 use crate::filter::{Filter, whole_regex};
+use crate::language::say;
 use crate::path::OsBytes;
 use std::path::Path;
 
@@ -17,7 +18,7 @@ pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
     let mut notes = Notes::new(file);
     let mut config = Config { files: vec![file.to_owned()], ..Config::default() };
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        notes.error(1, "the file is UTF-16; save it as UTF-8");
+        notes.error(1, say!("the file is UTF-16; save it as UTF-8"));
     } else {
         let repaired =
             lint::repair(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), &mut notes);
@@ -26,10 +27,10 @@ pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
             // Its content is not shown: it may be any file.
             notes.list.clear();
             let (line, text) = match root {
-                Some(root) => (root.line, "the root element is not sersync's <head>"),
-                None => (1, "no <head> element"),
+                Some(root) => (root.line, say!("the root element is not sersync's <head>")),
+                None => (1, say!("no <head> element")),
             };
-            notes.error(line, format!("{text}: this is not a confxml.xml"));
+            notes.error(line, say!("{}: this is not a confxml.xml", text));
         } else if let Some(head) = root {
             if head.name == "head" {
                 known(&head, "head", &mut notes);
@@ -37,7 +38,7 @@ pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
             } else {
                 notes.error(
                     head.line,
-                    format!("<{}> is not sersync's <head>; this is not a confxml.xml", head.name),
+                    say!("<{}> is not sersync's <head>; this is not a confxml.xml", head.name),
                 );
             }
         }
@@ -79,7 +80,7 @@ impl<'e> Reading<'e, '_, '_> {
         if head.child("sersync").is_none() {
             self.notes.error(
                 head.line,
-                "no <sersync> element: nothing to replicate; add it with a <localpath>",
+                say!("no <sersync> element: nothing to replicate; add it with a <localpath>"),
             );
         }
         let sections = confxml_plugin::sections(head, self.notes);
@@ -106,7 +107,7 @@ impl<'e> Reading<'e, '_, '_> {
             if sersync.child("localpath").is_none() {
                 self.notes.error(
                     sersync.line,
-                    "no <localpath>: nothing to replicate; add <localpath watch=\"/DIR\">",
+                    say!("no <localpath>: nothing to replicate; add <localpath watch=\"/DIR\">"),
                 );
             }
             for localpath in sersync.all("localpath") {
@@ -126,7 +127,7 @@ impl<'e> Reading<'e, '_, '_> {
         if element.child("remote").is_none() {
             self.notes.error(
                 element.line,
-                "localpath has no remote; add <remote ip=\"HOST\" name=\"MODULE\"/>",
+                say!("localpath has no remote; add <remote ip=\"HOST\" name=\"MODULE\"/>"),
             );
         }
         Some(LocalPath {
@@ -200,10 +201,8 @@ impl<'e> Reading<'e, '_, '_> {
             }
             missing => {
                 let line = missing.map_or(sersync.line, |(e, _)| e.line);
-                self.notes.warn(
-                    line,
-                    format!("no commonParams params; using {}", params::SERSYNC_PARAMS),
-                );
+                self.notes
+                    .warn(line, say!("no commonParams params; using {}", params::SERSYNC_PARAMS));
             }
         }
         let Some(section) = section else { return rsync };
@@ -214,14 +213,14 @@ impl<'e> Reading<'e, '_, '_> {
         }
         if let Some(e) = section.child("timeout") {
             let on = self.boolean(e, "start");
-            let seconds = |t: &str| values::positive(t, "seconds");
+            let seconds = |t: &str| values::positive(t, &say!("seconds"));
             rsync.timeout_s = self.when(on, e, "time", seconds).unwrap_or(rsync.timeout_s);
         }
         if let Some(e) = section.child("auth")
             && self.boolean(e, "start")
         {
             if rsync.ssh {
-                self.notes.warn(e.line, "auth has no effect with ssh: ssh logs in with its own keys; write USER@HOST in ip for another user");
+                self.notes.warn(e.line, say!("auth has no effect with ssh: ssh logs in with its own keys; write USER@HOST in ip for another user"));
             } else {
                 rsync.user = self.required(e, "users", user);
                 let file = self.required(e, "passwordfile", values::absolute);
@@ -272,21 +271,21 @@ impl<'e> Reading<'e, '_, '_> {
     fn fail_log(&mut self, sersync: &Element) -> Option<FailLog> {
         let e = sersync.child("failLog")?;
         let path = self.required(e, "path", values::absolute);
-        let minutes = self.optional(e, "timeToExecute", |t| values::positive(t, "minutes"));
+        let minutes = self.optional(e, "timeToExecute", |t| values::positive(t, &say!("minutes")));
         Some(FailLog { path: path?, retry_minutes: minutes.unwrap_or(RETRY_MINUTES) })
     }
 
     fn crontab(&mut self, sersync: &Element) -> Option<Crontab> {
         let e = sersync.child("crontab")?;
         let on = self.boolean(e, "start");
-        let every = self.when(on, e, "schedule", |t| values::positive(t, "minutes"));
+        let every = self.when(on, e, "schedule", |t| values::positive(t, &say!("minutes")));
         let mut exclude = Vec::new();
         if let Some(filter) = e.child("crontabfilter") {
             let on = self.boolean(filter, "start");
             let raw = |v: &[u8]| {
                 (!v.is_empty())
                     .then(|| OsBytes::from(v.to_vec()))
-                    .ok_or("is empty; remove it".to_owned())
+                    .ok_or_else(|| say!("is empty; remove it"))
             };
             for pattern in filter.all("exclude") {
                 exclude.extend(self.required(pattern, "expression", raw).filter(|_| on));
@@ -327,7 +326,7 @@ impl<'e> Reading<'e, '_, '_> {
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
         if on && e.attribute(name).is_none() {
-            self.notes.error(e.line, format!("<{}> has no attribute {name}; add it", e.name));
+            self.notes.error(e.line, say!("<{}> has no attribute {}; add it", e.name, name));
         }
         self.optional(e, name, read).filter(|_| on)
     }

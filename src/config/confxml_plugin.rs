@@ -9,6 +9,7 @@ use super::plugin_values::{base_url, shell_only, url, words};
 use super::values;
 use super::xml::Element;
 use crate::filter::{search_regex, whole_regex};
+use crate::language::say;
 use crate::path::{OsBytes, as_written};
 
 /// A section: its name, and the plugin if it is complete.
@@ -20,7 +21,7 @@ pub(super) fn sections(head: &Element, notes: &mut Notes) -> Vec<Section> {
     for element in head.all("plugin") {
         let Some(name) = name_of(element, notes) else { continue };
         if sections.iter().any(|(n, _)| *n == name) {
-            notes.error(element.line, format!("plugin section `{name}` is given twice; keep one"));
+            notes.error(element.line, say!("plugin section `{}` is given twice; keep one", name));
             continue;
         }
         let call = match name.as_str() {
@@ -51,7 +52,7 @@ pub(super) fn started(sersync: &Element, sections: &[Section], notes: &mut Notes
         _ if !on => Vec::new(),
         Some((_, plugin)) => plugin.iter().cloned().map(|p| Plugin { watch: None, ..p }).collect(),
         None => {
-            notes.error(element.line, format!("plugin `{name}` is started, but has no section; add <plugin name=\"{name}\"> to <head>"));
+            notes.error(element.line, say!("plugin `{}` is started, but has no section; add <plugin name=\"{}\"> to <head>", name, name));
             Vec::new()
         }
     }
@@ -62,7 +63,7 @@ fn name_of(element: &Element, notes: &mut Notes) -> Option<String> {
         let name = as_written(value);
         match NAMES.contains(&name.as_str()) {
             true => Ok(name),
-            false => Err(format!("`{name}` is not a plugin{}", did_you_mean(&name, &NAMES))),
+            false => Err(say!("`{}` is not a plugin{}", name, did_you_mean(&name, &NAMES))),
         }
     })
 }
@@ -70,7 +71,7 @@ fn name_of(element: &Element, notes: &mut Notes) -> Option<String> {
 fn child<'e>(element: &'e Element, name: &str, notes: &mut Notes) -> Option<&'e Element> {
     let child = element.child(name);
     if child.is_none() {
-        notes.error(element.line, format!("<{}> has no <{name}>; add it", element.name));
+        notes.error(element.line, say!("<{}> has no <{}>; add it", element.name, name));
     }
     child
 }

@@ -2,6 +2,7 @@
 
 use super::diagnostic::{Notes, did_you_mean};
 use super::xml::Element;
+use crate::language::say;
 
 /// A known element: its place, its attributes, its children, and which of these may be repeated.
 type Known =
@@ -65,22 +66,24 @@ pub(super) fn known(element: &Element, path: &str, notes: &mut Notes) {
         let hint = did_you_mean(&attribute.name, attributes);
         notes.error(
             attribute.line,
-            format!("unknown attribute {} of <{}>{hint}", attribute.name, element.name),
+            say!("unknown attribute {} of <{}>{}", attribute.name, element.name, hint),
         );
     }
     for (index, child) in element.children.iter().enumerate() {
         let name = child.name.as_str();
         if !children.contains(&name) {
             let hint = did_you_mean(name, children);
-            notes
-                .error(child.line, format!("unknown element <{name}> in <{}>{hint}", element.name));
+            notes.error(
+                child.line,
+                say!("unknown element <{}> in <{}>{}", name, element.name, hint),
+            );
             continue;
         }
         let before = element.children[..index].iter().find(|c| c.name == name);
         if let (Some(before), false) = (before, many.contains(&name)) {
             notes.error(
                 child.line,
-                format!("<{name}> is given twice (first in line {}); keep one", before.line),
+                say!("<{}> is given twice (first in line {}); keep one", name, before.line),
             );
         }
         known(child, &format!("{path}/{name}"), notes);

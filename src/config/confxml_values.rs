@@ -3,6 +3,7 @@
 use super::diagnostic::Notes;
 use super::values;
 use super::xml::Element;
+use crate::language::say;
 use crate::path::as_written;
 
 /// A switch; if it is missing, it is off.
@@ -18,7 +19,7 @@ pub(super) fn required<T>(
     read: impl Fn(&[u8]) -> Result<T, String>,
 ) -> Option<T> {
     let Some((value, line)) = element.attribute(name) else {
-        notes.error(element.line, format!("<{}> has no attribute {name}; add it", element.name));
+        notes.error(element.line, say!("<{}> has no attribute {}; add it", element.name, name));
         return None;
     };
     let what = match name {

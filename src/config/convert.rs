@@ -2,8 +2,8 @@
 //! share at the top. Parsing the result gives the same model.
 
 use super::convert_values::{
-    alarms, crontab, fail_log, filter, http, max_delete, of_bytes, plugins, standby, strings, text,
-    toggles, trash, verify_schedule,
+    alarms, crontab, fail_log, filter, http, log_settings, max_delete, of_bytes, plugins, standby,
+    strings, text, toggles, trash, verify_schedule,
 };
 use super::model::*;
 use super::params::YAML_PARAMS;
@@ -38,6 +38,9 @@ pub fn to_yaml(config: &Config) -> Result<String> {
     }
     if let Some(user) = &config.user {
         insert(&mut top, "user", user.name.as_str());
+    }
+    if let Some(log) = &config.log {
+        insert(&mut top, "log", log_settings(log.settings));
     }
     if let Some(server) = &config.http {
         insert(&mut top, "http", http(server)?);

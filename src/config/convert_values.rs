@@ -3,16 +3,14 @@
 use super::model::*;
 use super::yaml_text::{Mapping, YamlValue, insert};
 use crate::error::{Error, Result};
+use crate::language::say;
+use crate::log_settings::{LogFormat, LogLevel, LogSettings, LogTarget, word};
 use crate::path::OsBytes;
 
 /// Bytes as text, as YAML requires.
 pub(super) fn text<'b>(bytes: &'b OsBytes, place: &Place) -> Result<&'b str> {
     std::str::from_utf8(bytes.as_bytes()).map_err(|_| {
-        Error::usage(format!(
-            "{}:{}: `{bytes}` is not UTF-8, and YAML cannot express it; rename it, or keep the confxml.xml",
-            place.file.display(),
-            place.line
-        ))
+        Error::usage(say!("{}:{}: `{}` is not UTF-8, and YAML cannot express it; rename it, or keep the confxml.xml", place.file.display(), place.line, bytes))
     })
 }
 
@@ -31,6 +29,21 @@ pub(super) fn http(server: &HttpServer) -> Result<YamlValue> {
         insert(&mut map, "max_lag", format!("{}ms", server.max_lag_ms));
     }
     Ok(YamlValue::Mapping(map))
+}
+
+/// The log.
+pub(super) fn log_settings(settings: LogSettings) -> YamlValue {
+    let mut map = Mapping::new();
+    if let Some(level) = settings.level {
+        insert(&mut map, "level", word(&LogLevel::WORDS, level));
+    }
+    if let Some(format) = settings.format {
+        insert(&mut map, "format", word(&LogFormat::WORDS, format));
+    }
+    if let Some(target) = settings.target {
+        insert(&mut map, "target", word(&LogTarget::WORDS, target));
+    }
+    YamlValue::Mapping(map)
 }
 
 pub(super) fn strings(list: &[OsBytes], place: &Place) -> Result<YamlValue> {

@@ -1,5 +1,6 @@
 //! Cron expressions: minute, hour, day of the month, month, day of the week; names, ranges, steps and lists.
 
+use crate::language::say;
 use crate::path::fnv1a;
 use chrono::{DateTime, TimeZone, Utc};
 use croner::Cron;
@@ -15,14 +16,12 @@ pub const SPREAD_MAX: Duration = Duration::from_secs(300);
 pub fn parse(text: &str) -> Result<Cron, String> {
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
     let cron = parser.parse(text).map_err(|e| {
-        format!(
-            "`{text}` is not a cron expression ({e}); write minute, hour, day, month and day of the week, \
-             such as `30 2 * * mon-fri`"
-        )
+        say!("`{}` is not a cron expression ({}); write minute, hour, day, month and day of the week, \
+             such as `30 2 * * mon-fri`", text, e)
     })?;
     match next(&cron, &DateTime::<Utc>::UNIX_EPOCH) {
         Some(_) => Ok(cron),
-        None => Err(format!("`{text}` never occurs")),
+        None => Err(say!("`{}` never occurs", text)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! All errors and warnings of a configuration, with their places.
 
 use super::model::{Config, Place};
+use crate::language::{listed, phrase, said, say};
 use crate::path::as_written;
 use std::fmt;
 use std::path::Path;
@@ -65,7 +66,7 @@ pub(super) fn keep_one<T: PartialEq>(
         let at = format!("{}:{line}", file.display());
         Diagnostic::error(
             place(&new),
-            format!("{key} differs from the one at {at}; keep one of them"),
+            say!("{} differs from the one at {}; keep one of them", key, at),
         )
     })
 }
@@ -74,6 +75,11 @@ impl Diagnostic {
     /// An error of a line.
     pub fn error(place: &Place, text: impl Into<String>) -> Self {
         Self { severity: Severity::Error, place: place.clone(), column: 0, text: text.into() }
+    }
+
+    /// A warning about a line.
+    pub fn warning(place: &Place, text: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(place, text) }
     }
 
     /// The text for a log, whose lines have their own level.
@@ -97,7 +103,7 @@ impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.where_from())?;
         if self.severity == Severity::Warning {
-            f.write_str("warning: ")?;
+            f.write_str(&say!("warning: "))?;
         }
         f.write_str(&as_written(self.text.as_bytes()))
     }
@@ -159,23 +165,33 @@ impl<'a> Notes<'a> {
     }
 }
 
+const EXCLUDE: &str = phrase!(
+    "write it in `filter`: `filter: {exclude_glob: ['*.tmp']}`, or `exclude` for regular expressions"
+);
+
 /// The syncsup key for a word of rsync, lsyncd or sersync.
-const ELSEWHERE: [(&str, &str); 9] = [
+const ELSEWHERE: [(&str, &str); 11] = [
     (
         "excludefrom",
-        "use rsync's option in `rsync`: `params: -a --exclude-from=FILE`, or the rules in `exclude_glob`",
+        phrase!(
+            "use rsync's option in `rsync`: `params: -a --exclude-from=FILE`, or the rules in `exclude_glob`"
+        ),
     ),
     (
         "includefrom",
-        "use rsync's option in `rsync`: `params: -a --include-from=FILE --exclude-from=FILE`",
+        phrase!(
+            "use rsync's option in `rsync`: `params: -a --include-from=FILE --exclude-from=FILE`"
+        ),
     ),
-    ("source", "the directory is `watch`"),
-    ("target", "a remote is an item of `remotes`"),
-    ("init", "the reconcile of a new remote is `first_copy`"),
-    ("maxprocesses", "that is the option `-n`"),
-    ("bwlimit", "write it in `rsync`: `params: -a --bwlimit=RATE`"),
-    ("commonparams", "it is `params`, in `rsync`"),
-    ("localpath", "it is `localpaths`, a list of maps with `watch` and `remotes`"),
+    ("exclude", EXCLUDE),
+    ("excludeglob", EXCLUDE),
+    ("source", phrase!("the directory is `watch`")),
+    ("target", phrase!("a remote is an item of `remotes`")),
+    ("init", phrase!("the reconcile of a new remote is `first_copy`")),
+    ("maxprocesses", phrase!("that is the option `-n`")),
+    ("bwlimit", phrase!("write it in `rsync`: `params: -a --bwlimit=RATE`")),
+    ("commonparams", phrase!("it is `params`, in `rsync`")),
+    ("localpath", phrase!("it is `localpaths`, a list of maps with `watch` and `remotes`")),
 ];
 
 /// `; did you mean "x"?` if a known word is similar, else the equivalent of another program's word, else the list of
@@ -186,12 +202,12 @@ pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> String {
     // Unless it is a syncsup word in another spelling.
     let ours = known.iter().any(|k| k.to_lowercase().replace('_', "") == plain);
     if let Some((_, here)) = theirs.filter(|_| !ours) {
-        return format!("; {here}");
+        return say!("; {}", said(here));
     }
     match nearest(word, known) {
-        Some(near) => format!("; did you mean `{near}`?"),
-        None if known.is_empty() => "; nothing is expected here".into(),
-        None => format!("; known here: {}", known.join(", ")),
+        Some(near) => say!("; did you mean `{}`?", near),
+        None if known.is_empty() => say!("; nothing is expected here"),
+        None => say!("; known here: {}", listed(known)),
     }
 }
 
@@ -264,6 +280,10 @@ mod tests {
             did_you_mean("excludeFrom", &["exclude", "exclude_glob"])
                 .contains("--exclude-from=FILE")
         );
+        for word in ["exclude", "exclude_glob"] {
+            assert!(did_you_mean(word, &["watch", "remotes"]).contains("filter: {exclude_glob: ["));
+        }
+        assert!(did_you_mean("Exclude", &["exclude", "exclude_glob"]).contains("did you mean"));
         assert!(did_you_mean("init", &["watch", "remotes"]).contains("first_copy"));
         assert_eq!(nearest("banana", &["watch", "remotes"]), None);
     }

@@ -4,6 +4,7 @@
 use super::destination::components;
 use super::model::{LocalPath, Remote, Target};
 use crate::filter::Filter;
+use crate::language::say;
 use crate::path::{RelPath, as_written};
 
 /// A module of this machine's own rsync daemon.
@@ -85,23 +86,28 @@ pub(super) fn warning(
 ) -> Option<String> {
     let (inner, outer) = (components(there), components(watch));
     let why = if inner == outer {
-        "is the localpath itself"
+        say!("is the localpath itself")
     } else if inner.starts_with(&outer) {
         let below = RelPath::new(inner[outer.len()..].join(&b'/'))?;
         if Filter::new(&localpath.filter).is_ok_and(|filter| filter.excludes(&below, true)) {
             return None;
         }
-        "lies in the localpath: each push would be a change that is pushed again, copy within copy"
+        say!(
+            "lies in the localpath: each push would be a change that is pushed again, copy within copy"
+        )
     } else if outer.starts_with(&inner) {
-        "contains the localpath: everything there that is not in the copy would be deleted, and the localpath with it"
+        say!(
+            "contains the localpath: everything there that is not in the copy would be deleted, and the localpath with it"
+        )
     } else {
         return None;
     };
-    Some(format!(
-        "remote {} of {} is this machine, and its directory {} {why}; choose another directory, or exclude it",
+    Some(say!(
+        "remote {} of {} is this machine, and its directory {} {}; choose another directory, or exclude it",
         remote.name(),
         localpath.watch,
-        as_written(there)
+        as_written(there),
+        why
     ))
 }
 

@@ -1,12 +1,14 @@
 //! `http:` and `--http`: the address of the reporter, its access control, and the lag that counts as unhealthy. Pure:
 //! the machine's answers are passed as values.
 
+use super::credentials;
 use super::diagnostic::{Diagnostic, Notes};
 use super::model::{HttpServer, MAX_LAG_MS, Place};
 use super::node::{Fields, Node, Value};
 use super::notation::duration_ms;
 use super::probe::{PasswordFile, Probe};
 use super::values;
+use crate::language::say;
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// The port that sersync reserved for its `<host>`.
@@ -29,9 +31,13 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
     }
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() > 0 => Ok(address),
-        _ => Err(format!(
-            "`{text}` is not an address and a port; write 127.0.0.1:{PORT}, [::1]:{PORT}, or with a token_file \
-             0.0.0.0:{PORT}"
+        _ => Err(say!(
+            "`{}` is not an address and a port; write 127.0.0.1:{}, [::1]:{}, or with a token_file \
+             0.0.0.0:{}",
+            text,
+            PORT,
+            PORT,
+            PORT
         )),
     }
 }
@@ -39,7 +45,7 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
 /// A duration of at least a millisecond; a bare number is seconds.
 pub fn max_lag_ms(text: &str) -> Result<u64, String> {
     match duration_ms(text, Some(1000))? {
-        0 => Err(format!("`{text}` is too short; write at least 1s")),
+        0 => Err(say!("`{}` is too short; write at least 1s", text)),
         ms => Ok(ms),
     }
 }
@@ -67,7 +73,7 @@ pub(super) fn read(node: &Node, notes: &mut Notes) -> Option<HttpServer> {
         server.listen = notes.take(node.line, "http listen", node.text().and_then(listen))?;
     }
     if let Some(node) = tokens {
-        let path = node.text().and_then(|t| values::absolute(t.as_bytes()));
+        let path = node.text().and_then(credentials::path);
         server.token_file = Some(notes.take(node.line, "http token_file", path)?);
     }
     if let Some(node) = lag {
@@ -89,7 +95,7 @@ pub fn overlay(http: &mut Option<HttpServer>, given: Given) -> Option<Diagnostic
     match (http, given.max_lag_ms) {
         (Some(server), Some(ms)) => server.max_lag_ms = ms,
         (None, Some(_)) => {
-            let text = "--max-lag needs the HTTP reporter: add --http, or `http` in the YAML";
+            let text = say!("--max-lag needs the HTTP reporter: add --http, or `http` in the YAML");
             return Some(Diagnostic::error(&Place::default(), text));
         }
         (_, None) => {}
@@ -103,14 +109,19 @@ pub fn check(server: &HttpServer, probe: &dyn Probe) -> Option<Diagnostic> {
         None if server.listen.ip().is_loopback() => return None,
         None => {
             let at = server.listen;
-            format!(
-                "http listen={at}: other machines could read file names and addresses there; add \
-                 `http: {{listen: '{at}', token_file: /etc/syncsup/token}}`, or listen on 127.0.0.1:{PORT}"
+            say!(
+                "http listen={}: other machines could read file names and addresses there; add \
+                 `http: {listen: '{}', token_file: /etc/syncsup/token}`, or listen on 127.0.0.1:{}",
+                at,
+                at,
+                PORT
             )
         }
+        // Only the service has it.
+        Some(file) if credentials::name(file).is_some() => return None,
         Some(file) => {
             let state = probe.password_file(file.as_path());
-            format!("http token_file {file}: {}", token_error(&file.to_string(), &state)?)
+            format!("http token_file {}: {}", file, token_error(&file.to_string(), &state)?)
         }
     };
     Some(Diagnostic::error(&server.place, why))
@@ -119,16 +130,18 @@ pub fn check(server: &HttpServer, probe: &dyn Probe) -> Option<Diagnostic> {
 /// Why a token file cannot be used.
 pub fn token_error(file: &str, state: &PasswordFile) -> Option<String> {
     match state {
-        PasswordFile::Missing => Some(format!(
-            "no such file; create one: (umask 077; head -c 24 /dev/urandom | base64 > {file})"
+        PasswordFile::Missing => Some(say!(
+            "no such file; create one: (umask 077; head -c 24 /dev/urandom | base64 > {})",
+            file
         )),
         PasswordFile::Refused(why) => Some(why.clone()),
-        PasswordFile::Found { mode, .. } if mode & 0o177 != 0 => Some(format!(
-            "its mode is {:04o}, so others can read it; run chmod 600 {file}",
-            mode & 0o7777
+        PasswordFile::Found { mode, .. } if mode & 0o177 != 0 => Some(say!(
+            "its mode is {}, so others can read it; run chmod 600 {}",
+            format!("{:04o}", mode & 0o7777),
+            file
         )),
         PasswordFile::Found { size: ..16, .. } => {
-            Some("it is too short to be safe; write a token of at least 16 characters".into())
+            Some(say!("it is too short to be safe; write a token of at least 16 characters"))
         }
         PasswordFile::Found { .. } => None,
     }

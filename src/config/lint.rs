@@ -3,6 +3,7 @@
 //! other errors.
 
 use super::diagnostic::Notes;
+use crate::language::{phrase, said, say};
 use encoding_rs::GBK;
 
 /// One character and its original bytes.
@@ -35,18 +36,23 @@ fn characters(bytes: &[u8]) -> Vec<Char<'_>> {
     out
 }
 
+/// A character that has no name of its own.
+const CHARACTER: &str = phrase!("character");
+/// A quote that a word processor makes of a straight one.
+const CURLY_QUOTE: &str = phrase!("curly quote");
+
 /// The name of a typographic character, and the character that was meant.
 fn meant(c: char) -> Option<(&'static str, &'static str)> {
     Some(match c {
         '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{201f}' | '\u{2033}' | '\u{301d}'
-        | '\u{301e}' => ("curly quote", "\""),
-        '\u{2018}' | '\u{2019}' | '\u{201a}' | '\u{201b}' | '\u{2032}' => ("curly quote", "'"),
-        '\u{2013}' => ("en dash", "-"),
-        '\u{2014}' | '\u{2015}' => ("em dash", "--"),
-        '\u{2010}' | '\u{2011}' | '\u{2012}' | '\u{2212}' => ("dash", "-"),
-        '\u{a0}' | '\u{3000}' | '\u{2002}' | '\u{2003}' | '\u{2009}' => ("odd space", " "),
-        '\u{200b}' | '\u{feff}' | '\u{200e}' | '\u{200f}' => ("invisible character", ""),
-        '\u{ff01}'..='\u{ff5e}' => ("full-width character", full_width(c)),
+        | '\u{301e}' => (CURLY_QUOTE, "\""),
+        '\u{2018}' | '\u{2019}' | '\u{201a}' | '\u{201b}' | '\u{2032}' => (CURLY_QUOTE, "'"),
+        '\u{2013}' => (phrase!("en dash"), "-"),
+        '\u{2014}' | '\u{2015}' => (phrase!("em dash"), "--"),
+        '\u{2010}' | '\u{2011}' | '\u{2012}' | '\u{2212}' => (phrase!("dash"), "-"),
+        '\u{a0}' | '\u{3000}' | '\u{2002}' | '\u{2003}' | '\u{2009}' => (phrase!("odd space"), " "),
+        '\u{200b}' | '\u{feff}' | '\u{200e}' | '\u{200f}' => (phrase!("invisible character"), ""),
+        '\u{ff01}'..='\u{ff5e}' => (phrase!("full-width character"), full_width(c)),
         _ => return None,
     })
 }
@@ -134,12 +140,12 @@ impl Lint<'_, '_, '_> {
     }
 
     fn fix(&mut self, c: char, column: usize, why: &str) {
-        let (what, instead) = meant(c).unwrap_or(("character", ""));
-        let code = c as u32;
+        let (what, instead) = meant(c).unwrap_or((CHARACTER, ""));
+        let code = format!("{:04X}", c as u32);
         let advice = match instead {
-            "" => "remove it".to_owned(),
-            " " => "write a plain space".to_owned(),
-            instead => format!("write {instead}"),
+            "" => say!("remove it"),
+            " " => say!("write a plain space"),
+            instead => say!("write {}", instead),
         };
         let shown = if c.is_control() || meant(c).is_some_and(|m| m.1.is_empty()) {
             String::new()
@@ -149,7 +155,7 @@ impl Lint<'_, '_, '_> {
         self.notes.error_at(
             self.line,
             column,
-            format!("{what} {shown}(U+{code:04X}) {why}; {advice}"),
+            say!("{} {}(U+{}) {}; {}", said(what), shown, code, why, advice),
         );
         self.out.extend_from_slice(instead.as_bytes());
     }
@@ -180,7 +186,7 @@ impl Lint<'_, '_, '_> {
                 self.complain_comment(
                     at + bad,
                     self.column + bad,
-                    "where a comment begins; write <!--",
+                    &say!("where a comment begins; write <!--"),
                 );
                 self.out.extend_from_slice(b"<!--");
                 (State::Comment { line: self.line, told: false }, used)
@@ -190,7 +196,7 @@ impl Lint<'_, '_, '_> {
                 (tag, 1)
             }
             ('\u{ff1c}', ..) => {
-                self.fix('\u{ff1c}', self.column, "where a tag begins");
+                self.fix('\u{ff1c}', self.column, &say!("where a tag begins"));
                 (tag, 1)
             }
             _ => {
@@ -202,15 +208,19 @@ impl Lint<'_, '_, '_> {
 
     fn complain_comment(&mut self, at: usize, column: usize, why: &str) {
         let c = self.at(at);
-        let what = meant(c).map_or("character", |m| m.0);
-        self.notes.error_at(self.line, column, format!("{what} {c} (U+{:04X}) {why}", c as u32));
+        let what = meant(c).map_or(CHARACTER, |m| m.0);
+        self.notes.error_at(
+            self.line,
+            column,
+            say!("{} {} (U+{}) {}", said(what), c, format!("{:04X}", c as u32), why),
+        );
     }
 
     fn tag(&mut self, mut attribute: String, at: usize) -> (State, usize) {
         let c = self.at(at);
         let mut plain = c;
         if let Some((_, instead)) = meant(c) {
-            self.fix(c, self.column, "in a tag");
+            self.fix(c, self.column, &say!("in a tag"));
             plain = instead.chars().next().unwrap_or(' ');
         } else {
             self.keep(at, 1);
@@ -237,7 +247,7 @@ impl Lint<'_, '_, '_> {
             self.keep(at, 1);
             return (State::Tag { attribute: String::new() }, 1);
         }
-        let as_quote = meant(c).is_some_and(|m| m.0 == "curly quote" && m.1.starts_with(quote))
+        let as_quote = meant(c).is_some_and(|m| m.0 == CURLY_QUOTE && m.1.starts_with(quote))
             || c == '\u{ff02}';
         if as_quote && at == start && self.opened_straight(start) {
             // `"“/data”"` contains both quotes; the curly one is removed.
@@ -245,7 +255,7 @@ impl Lint<'_, '_, '_> {
             self.notes.error_at(
                 line,
                 column,
-                format!("curly quote {c} (U+{:04X}) in a value; remove it", c as u32),
+                say!("curly quote {} (U+{}) in a value; remove it", c, format!("{:04X}", c as u32)),
             );
             return (State::Value { quote, attribute, start }, 1);
         }
@@ -257,14 +267,14 @@ impl Lint<'_, '_, '_> {
                 || !self.opened_straight(start))
         {
             if follows == quote {
-                self.complain_comment(at, self.column, "in a value; remove it");
+                self.complain_comment(at, self.column, &say!("in a value; remove it"));
                 return (State::Value { quote, attribute, start }, 1);
             }
-            self.fix(c, self.column, "where a value ends");
+            self.fix(c, self.column, &say!("where a value ends"));
             return (State::Tag { attribute: String::new() }, 1);
         }
         if meant(c).is_some() && PLAIN.contains(&attribute.as_str()) {
-            self.fix(c, self.column, &format!("in the value of {attribute}"));
+            self.fix(c, self.column, &say!("in the value of {}", attribute));
         } else {
             self.keep(at, 1);
         }
@@ -291,7 +301,7 @@ impl Lint<'_, '_, '_> {
                 self.complain_comment(
                     at + bad,
                     self.column + bad,
-                    "where a comment ends; write -->",
+                    &say!("where a comment ends; write -->"),
                 );
                 self.out.extend_from_slice(b"-->");
                 return (State::Text, dashes + 1);
@@ -304,7 +314,7 @@ impl Lint<'_, '_, '_> {
             && self.at(at + 3) == '-'
         {
             told = true;
-            self.notes.warn(line, format!("this comment continues to line {} and contains another `<!--`; was it meant to end earlier?", self.line));
+            self.notes.warn(line, say!("this comment continues to line {} and contains another `<!--`; was it meant to end earlier?", self.line));
         }
         // Two dashes inside a comment are not valid XML, but sersync accepted them.
         self.keep(at, 1);

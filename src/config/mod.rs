@@ -7,12 +7,14 @@ mod confxml_schema;
 mod confxml_values;
 pub mod convert;
 mod convert_values;
+pub mod credentials;
 pub mod cron;
 mod destination;
 pub mod diagnostic;
 pub mod here;
 pub mod http;
 mod lint;
+pub mod log;
 pub mod model;
 pub mod module;
 mod node;
@@ -35,6 +37,7 @@ mod yaml_text;
 mod yaml_values;
 mod yaml_verify;
 
+use crate::language::say;
 use crate::path::as_written;
 use crate::trust::{self, User};
 use diagnostic::{Diagnostic, Notes, Parsed, keep_one};
@@ -43,6 +46,9 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+/// The JSON Schema of the YAML configuration, for editors.
+pub const SCHEMA: &str = include_str!("syncsup.schema.json");
 
 /// The merged contents of the given files, and all findings.
 pub type Loaded = Parsed;
@@ -107,7 +113,7 @@ fn merged(files: &[PathBuf]) -> Loaded {
     for file in expand(files, &mut loaded.diagnostics) {
         if let Some(why) = doubts.of(&file) {
             // It is not parsed either: its author would choose the text of the errors.
-            loaded.diagnostics.push(broken(&file, format!("ignored: {why}")));
+            loaded.diagnostics.push(broken(&file, say!("ignored: {}", why)));
             loaded.config.files.push(file);
             continue;
         }
@@ -119,6 +125,10 @@ fn merged(files: &[PathBuf]) -> Loaded {
                 let (user, http) = (&mut loaded.config.user, &mut loaded.config.http);
                 let second = keep_one("user", user, parsed.config.user, |user| &user.place);
                 loaded.diagnostics.extend(second);
+                let log = &mut loaded.config.log;
+                loaded
+                    .diagnostics
+                    .extend(keep_one("log", log, parsed.config.log, |log| &log.place));
                 let second = keep_one("http", http, parsed.config.http, |http| &http.place);
                 loaded.diagnostics.extend(second);
                 loaded.config.localpaths.extend(parsed.config.localpaths);
@@ -162,7 +172,7 @@ fn expand(files: &[PathBuf], found: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
         let entries = match entries {
             Ok(entries) => entries,
             Err(error) => {
-                found.push(broken(file, format!("cannot be read: {error}")));
+                found.push(broken(file, say!("cannot be read: {}", error)));
                 continue;
             }
         };
@@ -170,7 +180,10 @@ fn expand(files: &[PathBuf], found: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
         let mut inside: Vec<PathBuf> = inside.map(|e| e.path()).collect();
         inside.sort();
         if inside.is_empty() {
-            found.push(broken(file, "contains no *.xml, *.yaml or *.yml; add a configuration"));
+            found.push(broken(
+                file,
+                say!("contains no *.xml, *.yaml or *.yml; add a configuration"),
+            ));
         }
         all.extend(inside);
     }
@@ -190,11 +203,11 @@ fn content(file: &Path) -> Result<Vec<u8>, String> {
         Ok(seen) => seen,
         Err(error) => {
             let text = match fs::read_link(file) {
-                Ok(target) if error.kind() == ErrorKind::NotFound => format!(
+                Ok(target) if error.kind() == ErrorKind::NotFound => say!(
                     "is a symbolic link to {}, which does not exist; correct or remove it",
                     as_written(target.as_os_str().as_encoded_bytes())
                 ),
-                _ => format!("cannot be read: {error}"),
+                _ => say!("cannot be read: {}", error),
             };
             return Err(text);
         }
@@ -202,10 +215,10 @@ fn content(file: &Path) -> Result<Vec<u8>, String> {
     // A pipe that a shell made for `-o <(...)` has a writer; a read of any other pipe would block.
     let given_by_shell = file.starts_with("/dev/fd") || file.starts_with("/proc/self/fd");
     if seen.is_dir() {
-        return Err("is a directory, not a file; rename or remove it".into());
+        return Err(say!("is a directory, not a file; rename or remove it"));
     }
     if !seen.is_file() && !given_by_shell {
-        return Err("is not a regular file; a configuration must be one".into());
+        return Err(say!("is not a regular file; a configuration must be one"));
     }
-    fs::read(file).map_err(|error| format!("cannot be read: {error}"))
+    fs::read(file).map_err(|error| say!("cannot be read: {}", error))
 }

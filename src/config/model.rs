@@ -5,6 +5,7 @@ mod plugin;
 pub use plugin::*;
 
 pub use crate::filter::{FilterRules, NameRules};
+use crate::log_settings::LogSettings;
 use crate::path::OsBytes;
 pub use crate::rsync::peer::{Peer, RSYNC_PORT, TIMEOUT_S, Target};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub struct Config {
     /// `user`: the user that an instance of root becomes.
     #[serde(default)]
     pub user: Option<RunAs>,
+    /// `log`: what is logged, in which form and where.
+    #[serde(default)]
+    pub log: Option<Log>,
     /// `http`: the address of the reporter; without it no reporter runs.
     #[serde(default)]
     pub http: Option<HttpServer>,
@@ -41,6 +45,15 @@ pub struct RunAs {
     pub place: Place,
     /// Its name.
     pub name: String,
+}
+
+/// What is logged, in which form and where.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Log {
+    /// The place of its declaration; line 0 of no file for `--log-format`.
+    pub place: Place,
+    /// What was set.
+    pub settings: LogSettings,
 }
 
 /// The reporter: status page, metrics and health over HTTP.

@@ -2,6 +2,7 @@
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::model::{Alarms, Config, LocalPath, PLUGIN_KINDS, Place, Plugin};
+use crate::language::say;
 
 /// The kind that `-m` selects; YAML's `refresh_cdn` is sersync's `refreshCDN`.
 pub fn kind(name: &str) -> Option<&'static str> {
@@ -47,9 +48,7 @@ pub fn only(config: &mut Config, kind: &str) -> Option<Diagnostic> {
     }
     let nothing = chosen.is_empty().then(|| {
         let file = config.files.first().cloned().unwrap_or_default();
-        let text = format!(
-            "-m {kind}: no such plugin is configured; add <plugin name=\"{kind}\"> to <head>, or `{kind}` to `plugins` in YAML"
-        );
+        let text = say!("-m {}: no such plugin is configured; add <plugin name=\"{}\"> to <head>, or `{}` to `plugins` in YAML", kind, kind, kind);
         Diagnostic { severity: Severity::Error, place: Place { file, line: 0 }, column: 0, text }
     });
     config.localpaths = chosen;

@@ -1,7 +1,8 @@
 //! YAML as a tree in which every key and value has its line.
 
 use super::diagnostic::{Notes, did_you_mean};
-use super::yaml_hint::{mistake, no_blank};
+use super::yaml_hint::{mistake, no_blank, word_with_colon};
+use crate::language::{listed, say};
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
 /// A value.
@@ -34,10 +35,10 @@ impl Node {
     /// Its kind, for messages.
     pub(crate) fn kind(&self) -> String {
         match &self.value {
-            Value::Null => "nothing".into(),
+            Value::Null => say!("nothing"),
             Value::Scalar { text, .. } => format!("`{text}`"),
-            Value::List(_) => "a list".into(),
-            Value::Map(_) => "a map".into(),
+            Value::List(_) => say!("a list"),
+            Value::Map(_) => say!("a map"),
         }
     }
 
@@ -45,7 +46,7 @@ impl Node {
     pub(crate) fn text(&self) -> Result<&str, String> {
         match &self.value {
             Value::Scalar { text, .. } => Ok(text),
-            _ => Err(format!("is {}; write one value", self.kind())),
+            _ => Err(say!("is {}; write one value", self.kind())),
         }
     }
 
@@ -53,7 +54,7 @@ impl Node {
     pub(crate) fn boolean(&self) -> Result<bool, String> {
         match &self.value {
             Value::Scalar { text, plain: true } => super::values::boolean(text),
-            _ => Err(format!("is {}; write true or false", self.kind())),
+            _ => Err(say!("is {}; write true or false", self.kind())),
         }
     }
 
@@ -62,7 +63,7 @@ impl Node {
         match &self.value {
             Value::List(items) => Ok(items),
             Value::Scalar { .. } => Ok(std::slice::from_ref(self)),
-            _ => Err(format!("is {}; write a list", self.kind())),
+            _ => Err(say!("is {}; write a list", self.kind())),
         }
     }
 
@@ -91,13 +92,14 @@ impl<'n> Fields<'n> {
         notes: &mut Notes,
     ) -> Option<Self> {
         let Value::Map(fields) = &node.value else {
-            let keys = known.join(", ");
-            let plain = || format!("{what} is {}; write a map with the keys {keys}", node.kind());
+            let keys = listed(known);
+            let plain = || say!("{} is {}; write a map with the keys {}", what, node.kind(), keys);
             let why = match &node.value {
                 Value::Scalar { text, .. } => no_blank(text),
                 // `[::1]` without quotes.
-                Value::List(_) if known.contains(&"module") => Some(format!(
-                    "{what} is a list; write HOST::MODULE, and an address in brackets in quotes, as '[::1]::www'"
+                Value::List(_) if known.contains(&"module") => Some(say!(
+                    "{} is a list; write HOST::MODULE, and an address in brackets in quotes, as '[::1]::www'",
+                    what
                 )),
                 _ => None,
             };
@@ -108,14 +110,21 @@ impl<'n> Fields<'n> {
             if !known.contains(&key.text.as_str()) {
                 let unknown = || {
                     let hint = did_you_mean(&key.text, known);
-                    format!("unknown key `{}` in {what}{hint}", key.text)
+                    say!("unknown key `{}` in {}{}", key.text, what, hint)
                 };
-                notes.error(key.line, no_blank(&key.text).unwrap_or_else(unknown));
+                notes.error(
+                    key.line,
+                    no_blank(&key.text)
+                        .or_else(|| word_with_colon(&key.text))
+                        .unwrap_or_else(unknown),
+                );
             }
             if let Some((first, _)) = fields[..index].iter().find(|(k, _)| k.text == key.text) {
-                let text = format!(
-                    "`{}` is given twice in {what} (first in line {}); keep one",
-                    key.text, first.line
+                let text = say!(
+                    "`{}` is given twice in {} (first in line {}); keep one",
+                    key.text,
+                    what,
+                    first.line
                 );
                 notes.error(key.line, text);
             }
@@ -142,10 +151,10 @@ pub(crate) fn read(text: &str, notes: &mut Notes) -> Option<Node> {
             Ok(event) => event,
             Err(error) => {
                 let at = error.marker();
-                match mistake(text, at.line()) {
+                match mistake(text, at.line(), error.info()) {
                     Some((line, why)) => notes.error(line, why),
                     None => {
-                        let why = format!("not YAML: {}", error.info());
+                        let why = say!("not YAML: {}", error.info());
                         notes.error_at(at.line(), at.col() + 1, why);
                     }
                 }
@@ -176,23 +185,26 @@ pub(crate) fn read(text: &str, notes: &mut Notes) -> Option<Node> {
             }
             Event::SequenceEnd | Event::MappingEnd => open.pop().map(|(node, _)| node),
             Event::Alias(_) => {
-                notes.error(line, "aliases (`*name`) are not supported; write the value itself");
+                notes.error(
+                    line,
+                    say!("aliases (`*name`) are not supported; write the value itself"),
+                );
                 return None;
             }
             Event::DocumentStart(_) if root.is_some() => {
-                notes.error(line, "a second document begins here; use one file per document");
+                notes.error(line, say!("a second document begins here; use one file per document"));
                 return None;
             }
             _ => None,
         };
         if open.len() > MAX_DEPTH {
-            notes.error(line, "nested too deeply for a configuration");
+            notes.error(line, say!("nested too deeply for a configuration"));
             return None;
         }
         if let Some(node) = done
             && let Err((line, why)) = place(node, &mut open, &mut root)
         {
-            let (line, why) = mistake(text, line).unwrap_or((line, why));
+            let (line, why) = mistake(text, line, &why).unwrap_or((line, why));
             notes.error(line, why);
             return None;
         }
@@ -216,7 +228,7 @@ fn place(
         (_, _) => match node.value {
             Value::Scalar { text, .. } => *key = Some(Key { text, line: node.line }),
             _ => {
-                let why = format!("{} is not a key; write a word before the colon", node.kind());
+                let why = say!("{} is not a key; write a word before the colon", node.kind());
                 return Err((node.line, why));
             }
         },

@@ -1,6 +1,7 @@
 //! Remotes in rsync's own notation, and quantities with units. Pure functions of text.
 
 use super::values;
+use crate::language::say;
 use crate::path::OsBytes;
 
 /// A remote as written in one word.
@@ -18,39 +19,52 @@ pub(crate) enum PlaceThere {
     Ssh { path: OsBytes },
 }
 
-const FORMS: &str = "write HOST::MODULE, rsync://USER@HOST:PORT/MODULE, or USER@HOST:/PATH for ssh";
+/// The forms of a remote, for messages.
+fn forms() -> String {
+    say!("write HOST::MODULE, rsync://USER@HOST:PORT/MODULE, or USER@HOST:/PATH for ssh")
+}
 
 /// `10.0.0.2::www/sub`, `user@host:874::mod`, `rsync://user@host:874/www`, `user@host:/path`, `[::1]::www`.
 pub(crate) fn remote(text: &str) -> Result<Notation, String> {
     if text.starts_with('/') || text.starts_with('.') {
-        return Err(format!("`{text}` is a directory here, not a remote; {FORMS}"));
+        return Err(say!("`{}` is a directory here, not a remote; {}", text, forms()));
     }
     if let Some((scheme, rest)) = text.split_once("://") {
         if scheme != "rsync" {
-            return Err(format!("`{scheme}://` is not supported; {FORMS}"));
+            return Err(say!("`{}://` is not supported; {}", scheme, forms()));
         }
         let (authority, path) =
-            rest.split_once('/').ok_or_else(|| format!("`{text}` has no module; {FORMS}"))?;
+            rest.split_once('/').ok_or_else(|| say!("`{}` has no module; {}", text, forms()))?;
         let (user, host, rest) = authority_of(authority)?;
         let port = match rest.strip_prefix(':') {
             Some(port) => Some(values::port(port)?),
             None if rest.is_empty() => None,
-            None => return Err(format!("`{text}` is not a remote; {FORMS}")),
+            None => return Err(say!("`{}` is not a remote; {}", text, forms())),
         };
-        let module = values::module(path.as_bytes()).map_err(|e| format!("module {e}"))?;
+        let module = values::module(path.as_bytes()).map_err(|e| say!("module {}", e))?;
         return Ok(Notation { user, host, place: PlaceThere::Daemon { port, module } });
     }
     let (user, host, rest) = authority_of(text)?;
-    let module = |m: &str| values::module(m.as_bytes()).map_err(|e| format!("module {e}"));
+    let module = |m: &str| values::module(m.as_bytes()).map_err(|e| say!("module {}", e));
     let place = if let Some(name) = rest.strip_prefix("::") {
         PlaceThere::Daemon { port: None, module: module(name)? }
     } else if let Some((port, name)) = rest.strip_prefix(':').and_then(|r| r.split_once("::")) {
         PlaceThere::Daemon { port: Some(values::port(port)?), module: module(name)? }
     } else if let Some(path) = rest.strip_prefix(':') {
-        let path = values::absolute(path.as_bytes()).map_err(|e| format!("ssh path {e}"))?;
+        if path.starts_with(|c: char| c.is_alphanumeric() || c == '_') && !path.contains(':') {
+            let host = &text[..text.len() - rest.len()];
+            return Err(say!(
+                "`{}` has one colon, which means ssh; for a module of an rsync daemon write `{}::{}`, for a directory over ssh `{}:/DIR`",
+                text,
+                host,
+                path,
+                host
+            ));
+        }
+        let path = values::absolute(path.as_bytes()).map_err(|e| say!("ssh path {}", e))?;
         PlaceThere::Ssh { path }
     } else {
-        return Err(format!("`{text}` names no directory on the host; {FORMS}"));
+        return Err(say!("`{}` names no directory on the host; {}", text, forms()));
     };
     Ok(Notation { user, host, place })
 }
@@ -66,12 +80,13 @@ fn authority_of(text: &str) -> Result<(Option<String>, String, &str), String> {
     };
     let user = user.map(values::user).transpose()?;
     let end = match rest.strip_prefix('[') {
-        Some(inside) => {
-            inside.find(']').map(|i| i + 2).ok_or("`[` of an IPv6 address is not closed")?
-        }
+        Some(inside) => inside
+            .find(']')
+            .map(|i| i + 2)
+            .ok_or_else(|| say!("`[` of an IPv6 address is not closed"))?,
         None => rest.find(':').unwrap_or(rest.len()),
     };
-    let host = values::host(&rest[..end]).map_err(|e| format!("host {e}"))?;
+    let host = values::host(&rest[..end]).map_err(|e| say!("host {}", e))?;
     Ok((user, host, &rest[end..]))
 }
 
@@ -87,14 +102,15 @@ pub(crate) fn duration_ms(text: &str, bare: Option<u64>) -> Result<u64, String> 
         ("", Some(bare)) => bare,
         ("", None) if digits == "0" => 1,
         _ => {
-            return Err(format!(
-                "`{text}` is not a duration; write a number with its unit, such as 100s, 60m, 3ms"
+            return Err(say!(
+                "`{}` is not a duration; write a number with its unit, such as 100s, 60m, 3ms",
+                text
             ));
         }
     };
     let number = digits.trim().parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
     number.ok_or_else(|| {
-        format!("`{text}` is not a duration; write a number with its unit, such as 100s, 60m, 3ms")
+        say!("`{}` is not a duration; write a number with its unit, such as 100s, 60m, 3ms", text)
     })
 }
 
@@ -114,7 +130,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     let number =
         digits.trim().parse::<u64>().ok().filter(|_| unit > 0).and_then(|n| n.checked_mul(unit));
     number.ok_or_else(|| {
-        format!("`{text}` is not a size; write bytes or a unit, such as 4096, 512KiB, 32MiB")
+        say!("`{}` is not a size; write bytes or a unit, such as 4096, 512KiB, 32MiB", text)
     })
 }
 
@@ -156,7 +172,10 @@ mod tests {
         for (bad, word) in [
             ("10.0.0.2", "names no directory"),
             ("/backup", "directory here"),
-            ("host:path", "not absolute"),
+            ("host:www", "daemon write `host::www`, for a directory over ssh `host:/DIR`"),
+            ("u@[::1]:www/a", "daemon write `u@[::1]::www/a`, for a directory over ssh `u@[::1]:"),
+            ("host:874:www", "is relative"),
+            ("host:~/www", "home directory"),
             ("host::", "is empty"),
             ("::www", "is empty"),
             ("host:0::m", "not a port"),

@@ -2,6 +2,7 @@
 //! against the table of [`crate::rsync`].
 
 use super::diagnostic::{Notes, nearest};
+use crate::language::{said, say};
 use crate::path::{OsBytes, as_written};
 use crate::rsync::options;
 use crate::rsync::params::{Fault, Remark, faults, remarks};
@@ -15,7 +16,7 @@ pub(crate) const YAML_PARAMS: &str = "-a";
 pub(crate) fn split(bytes: &[u8]) -> Result<Vec<OsBytes>, String> {
     match shlex::bytes::split(bytes) {
         Some(words) => Ok(words.into_iter().map(OsBytes::from).collect()),
-        None => Err(format!("`{}` has a quote that is not closed; close it", as_written(bytes))),
+        None => Err(say!("`{}` has a quote that is not closed; close it", as_written(bytes))),
     }
 }
 
@@ -25,7 +26,7 @@ pub(crate) fn check(words: &[OsBytes], line: usize, notes: &mut Notes) {
         let word = as_written(word.as_bytes());
         notes.error(
             line,
-            format!("rsync parameter `{word}` contains a NUL character, which a command line cannot contain; remove it"),
+            say!("rsync parameter `{}` contains a NUL character, which a command line cannot contain; remove it", word),
         );
         return;
     }
@@ -39,39 +40,42 @@ pub(crate) fn check(words: &[OsBytes], line: usize, notes: &mut Notes) {
 
 fn fault_text(fault: &Fault) -> String {
     match fault {
-        Fault::NotAnOption(word) => format!(
-            "rsync parameter `{}` is not an option; options begin with `-`",
-            as_written(word)
-        ),
-        Fault::End => "rsync parameter `--` ends the options; remove it".into(),
+        Fault::NotAnOption(word) => {
+            say!("rsync parameter `{}` is not an option; options begin with `-`", as_written(word))
+        }
+        Fault::End => say!("rsync parameter `--` ends the options; remove it"),
         Fault::UnknownLong(name) => {
             let name = as_written(name);
             let near = nearest(&name, &options::names());
             let advice = match near {
-                Some(near) => format!("did you mean `--{near}`?"),
-                None => "see rsync(1)".to_owned(),
+                Some(near) => say!("did you mean `--{}`?", near),
+                None => say!("see rsync(1)"),
             };
-            format!("rsync parameter `--{name}` is not an rsync option; {advice}")
+            say!("rsync parameter `--{}` is not an rsync option; {}", name, advice)
         }
-        Fault::UnknownLetter(word, letter) if letter.is_ascii() => format!(
-            "rsync parameter `{}` contains `-{letter}`, which is not an rsync option; see rsync(1)",
-            as_written(word)
-        ),
-        Fault::UnknownLetter(word, letter) => format!(
-            "rsync parameter `{}` contains `{letter}` (U+{:04X}), which is not an rsync option; write `-` and plain letters",
+        Fault::UnknownLetter(word, letter) if letter.is_ascii() => say!(
+            "rsync parameter `{}` contains `-{}`, which is not an rsync option; see rsync(1)",
             as_written(word),
-            u32::from(*letter)
+            letter
         ),
-        Fault::OneDash(word, name) => format!(
-            "rsync parameter `{}` is not an rsync option; did you mean `--{name}`?",
-            as_written(word)
+        Fault::UnknownLetter(word, letter) => say!(
+            "rsync parameter `{}` contains `{}` (U+{}), which is not an rsync option; write `-` and plain letters",
+            as_written(word),
+            letter,
+            format!("{:04X}", u32::from(*letter))
         ),
-        Fault::NoValue(name) => format!(
-            "rsync parameter `{name}` lacks its value, and would use one of syncsup's own options as the value; write {}",
+        Fault::OneDash(word, name) => say!(
+            "rsync parameter `{}` is not an rsync option; did you mean `--{}`?",
+            as_written(word),
+            name
+        ),
+        Fault::NoValue(name) => say!(
+            "rsync parameter `{}` lacks its value, and would use one of syncsup's own options as the value; write {}",
+            name,
             with_value(name)
         ),
         Fault::EmptyValue(name) => {
-            format!("rsync parameter `{name}` has an empty value; write {}", with_value(name))
+            say!("rsync parameter `{}` has an empty value; write {}", name, with_value(name))
         }
         Fault::OptionAsValue(name, word) => {
             let word = as_written(word);
@@ -79,19 +83,22 @@ fn fault_text(fault: &Fault) -> String {
                 true => format!("{name}={word}"),
                 false => format!("{name}{word}"),
             };
-            format!(
-                "rsync parameter `{name}` lacks its value: rsync would use `{word}` as the value; write {}, or `{joined}` if that is meant",
-                with_value(name)
+            say!(
+                "rsync parameter `{}` lacks its value: rsync would use `{}` as the value; write {}, or `{}` if that is meant",
+                name,
+                word,
+                with_value(name),
+                joined
             )
         }
         Fault::UnwantedValue(name) => {
-            format!("rsync parameter `{name}` takes no value; remove what follows the `=`")
+            say!("rsync parameter `{}` takes no value; remove what follows the `=`", name)
         }
         Fault::BadValue(name, value, what) => {
-            format!("rsync parameter `{name}`: `{}` {what}", as_written(value))
+            say!("rsync parameter `{}`: `{}` {}", name, as_written(value), said(what))
         }
         Fault::Refused(written, why, instead) => {
-            format!("rsync parameter `{written}` is not allowed: {why}; {instead}")
+            say!("rsync parameter `{}` is not allowed: {}; {}", written, said(why), said(instead))
         }
     }
 }
@@ -105,11 +112,14 @@ fn with_value(name: &str) -> String {
 
 fn remark_text(remark: &Remark) -> String {
     match remark {
-        Remark::Dropped(written, why) => format!("rsync parameter {written} is dropped: {why}"),
-        Remark::Warned(written, what) => format!("rsync parameter `{written}`: {what}"),
+        Remark::Dropped(written, why) => {
+            say!("rsync parameter {} is dropped: {}", written, said(why))
+        }
+        Remark::Warned(written, what) => say!("rsync parameter `{}`: {}", written, said(what)),
         Remark::NoTimes => {
-            "rsync parameters without -a or -t do not keep modification times: every reconcile sends every file again"
-                .into()
+            say!(
+                "rsync parameters without -a or -t do not keep modification times: every reconcile sends every file again"
+            )
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Single values of plugins that both formats share: command lines, URLs. Errors say what to write instead.
 
+use crate::language::say;
 use crate::path::as_written;
 
 /// A command line as words, split as a shell splits them, with a minimum number. No shell is used.
@@ -7,8 +8,8 @@ pub(crate) fn words(text: &str, least: usize) -> Result<Vec<String>, String> {
     no_nul(text)?;
     match shlex::split(text) {
         Some(words) if words.len() >= least => Ok(words),
-        Some(_) => Err("is empty; write the program to run".into()),
-        None => Err(format!("`{text}` has a quote that is not closed, or ends with a backslash")),
+        Some(_) => Err(say!("is empty; write the program to run")),
+        None => Err(say!("`{}` has a quote that is not closed, or ends with a backslash", text)),
     }
 }
 
@@ -16,7 +17,7 @@ pub(crate) fn words(text: &str, least: usize) -> Result<Vec<String>, String> {
 pub(crate) fn no_nul(text: &str) -> Result<(), String> {
     match text.contains('\0') {
         false => Ok(()),
-        true => Err(format!(
+        true => Err(say!(
             "`{}` contains a NUL character, which a command line cannot contain; remove it",
             as_written(text.as_bytes())
         )),
@@ -32,7 +33,7 @@ pub(crate) fn shell_only(text: &str) -> Option<String> {
         words.iter().find(|w| ALONE.contains(&w.as_str()) || starts(w) || w.ends_with(';'))?;
     // Quoted words are intended.
     text.split_whitespace().any(|w| w == word).then(|| {
-        format!("`{word}` is passed to the command unchanged, since no shell runs it; write a script, and name it in prefix")
+        say!("`{}` is passed to the command unchanged, since no shell runs it; write a script, and name it in prefix", word)
     })
 }
 
@@ -43,8 +44,8 @@ pub(crate) fn url(text: &str) -> Result<String, String> {
     let plain = text.bytes().all(|b| (0x21..0x7f).contains(&b)) && !text.contains('#');
     match host {
         Some(host) if !host.is_empty() && plain => Ok(text.to_owned()),
-        Some(_) => Err(format!("`{text}` is not a URL; write http://HOST:PORT/PATH")),
-        None => Err(format!("`{text}` is not a URL; it begins with http:// or https://")),
+        Some(_) => Err(say!("`{}` is not a URL; write http://HOST:PORT/PATH", text)),
+        None => Err(say!("`{}` is not a URL; it begins with http:// or https://", text)),
     }
 }
 
@@ -52,8 +53,9 @@ pub(crate) fn url(text: &str) -> Result<String, String> {
 pub(crate) fn base_url(text: &str) -> Result<String, String> {
     match text.bytes().all(|b| (0x21..0x7f).contains(&b)) && !text.contains(['&', '#']) {
         true if !text.is_empty() => Ok(text.to_owned()),
-        _ => Err(format!(
-            "`{text}` is not the beginning of a URL; write http://HOST/PATH, without & and #"
+        _ => Err(say!(
+            "`{}` is not the beginning of a URL; write http://HOST/PATH, without & and #",
+            text
         )),
     }
 }

@@ -3,6 +3,7 @@
 use super::destination::{address, is_local_name};
 use super::here::{self, Daemon};
 use crate::filter::Filter;
+use crate::language::say;
 use crate::path::RelPath;
 use crate::script;
 use std::ffi::OsStr;
@@ -92,7 +93,7 @@ impl Probe for Machine {
 
     fn password_file(&self, path: &Path) -> PasswordFile {
         match fs::metadata(path) {
-            Ok(meta) if !meta.is_file() => PasswordFile::Refused("not a file".into()),
+            Ok(meta) if !meta.is_file() => PasswordFile::Refused(say!("not a file")),
             Ok(meta) => match beginning(path, PASSWORD_LONGEST) {
                 Ok(start) => PasswordFile::Found {
                     mode: meta.mode() & 0o7777,

@@ -4,6 +4,7 @@
 use super::diagnostic::{Diagnostic, Notes};
 use super::model::{Config, LocalPath, Place, RunAs};
 use super::node::Node;
+use crate::language::say;
 use crate::path::as_written;
 use crate::trust::User;
 
@@ -20,9 +21,9 @@ pub(super) fn read(node: &Node, notes: &mut Notes) -> Option<RunAs> {
 pub fn name(text: &str) -> Result<String, String> {
     let text = text.trim();
     match text {
-        "" => Err("is empty; write the name of a user".into()),
+        "" => Err(say!("is empty; write the name of a user")),
         _ if text.contains([':', '/', '\0', '\n']) => {
-            Err(format!("`{text}` is not the name of a user"))
+            Err(say!("`{}` is not the name of a user", text))
         }
         _ => Ok(text.to_owned()),
     }
@@ -44,15 +45,18 @@ pub(super) fn judge(
     let name = as_written(run_as.name.as_bytes());
     let why = match find(&run_as.name) {
         Some(user) if current.uid == 0 || user.uid == current.uid => return Ok(user),
-        Some(_) => format!(
-            "only root and {name} can start an instance that runs as {name}, and this process has user {}",
+        Some(_) => say!(
+            "only root and {} can start an instance that runs as {}, and this process has user {}",
+            name,
+            name,
             current.uid
         ),
-        None => format!(
-            "no such user; create one with useradd --system --shell /usr/sbin/nologin {name}, or correct the name"
+        None => say!(
+            "no such user; create one with useradd --system --shell /usr/sbin/nologin {}, or correct the name",
+            name
         ),
     };
-    Err(Diagnostic::error(&run_as.place, format!("user {name}: {why}")))
+    Err(Diagnostic::error(&run_as.place, say!("user {}: {}", name, why)))
 }
 
 /// The users that commands of plugins and alarms run as: each must exist, and only root can become another one.
@@ -65,13 +69,13 @@ pub fn of_commands(
         let name = as_written(run_as.name.as_bytes());
         let why = match find(&run_as.name) {
             Some(user) if current.uid == 0 || user.uid == current.uid => return None,
-            Some(_) => format!(
+            Some(_) => say!(
                 "only an instance of root can run commands as another user, and this one has user {}; remove it",
                 current.uid
             ),
-            None => "no such user; create it, or correct the name".into(),
+            None => say!("no such user; create it, or correct the name"),
         };
-        Some(Diagnostic::error(&run_as.place, format!("user {name}: {why}")))
+        Some(Diagnostic::error(&run_as.place, say!("user {}: {}", name, why)))
     };
     config.localpaths.iter().flat_map(LocalPath::command_users).filter_map(refused).collect()
 }
@@ -85,7 +89,7 @@ pub fn changed(old: Option<&RunAs>, new: Option<&RunAs>) -> Option<Diagnostic> {
     let place = new.or(old).map(|run_as| run_as.place.clone()).unwrap_or_default();
     Some(Diagnostic::error(
         &place,
-        "user has changed, which takes a restart: run syncsup stop, then start it",
+        say!("user has changed, which takes a restart: run syncsup stop, then start it"),
     ))
 }
 

@@ -4,6 +4,7 @@
 use super::diagnostic::{Diagnostic, Severity};
 use super::model::{Config, LocalPath, Place, Remote, Target};
 use super::probe::Probe;
+use crate::language::say;
 use crate::path::as_written;
 use crate::rsync::params;
 use std::collections::BTreeSet;
@@ -31,21 +32,17 @@ pub(super) fn parameters(localpath: &LocalPath, remote: &Remote) -> Vec<Diagnost
     let mut found: Vec<Diagnostic> = inside
         .filter(|(name, _)| counts(name))
         .map(|(name, dir)| {
-            let text = format!(
-                "rsync parameter `{name}` of {}: `{}` lies in the replicated directory, and every reconcile would delete it; name a directory outside, or exclude it with --exclude={1}",
-                remote.name(),
-                as_written(dir.as_bytes()),
-            );
+            let text = say!("rsync parameter `{}` of {}: `{}` lies in the replicated directory, and every reconcile would delete it; name a directory outside, or exclude it with --exclude={}", name, remote.name(), as_written(dir.as_bytes()), as_written(dir.as_bytes()));
             finding(Severity::Error, &remote.place, text)
         })
         .collect();
     if let Some(file) = params::log_file(&remote.peer.params)
         && file.as_path().starts_with(localpath.watch.as_path())
     {
-        let text = format!(
+        let text = say!(
             "rsync parameter `--log-file` of {}: {} lies in the localpath, and every line written to it would be pushed; choose another file",
             remote.name(),
-            as_written(file.as_bytes()),
+            as_written(file.as_bytes())
         );
         found.push(finding(Severity::Error, &remote.place, text));
     }
@@ -72,8 +69,13 @@ pub fn versions(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
         let line = probe.rsync_version(program.as_os_str());
         let Some(version) = line.as_deref().and_then(version) else { continue };
         for (option, (major, minor, patch)) in params::newer_than(&remote.peer.params, version) {
-            let text = format!(
-                "rsync parameter `{option}` needs rsync {major}.{minor}.{patch}, and {program} is {}",
+            let text = say!(
+                "rsync parameter `{}` needs rsync {}.{}.{}, and {} is {}",
+                option,
+                major,
+                minor,
+                patch,
+                program,
                 shown(version)
             );
             found.push(finding(Severity::Warning, &remote.place, text));
@@ -100,21 +102,24 @@ fn version(line: &str) -> Option<Version> {
 /// What is wrong with an rsync, by the first line of its `--version`; `None` is an rsync that did not answer.
 pub fn rsync_warning(program: &str, line: Option<&str>) -> Option<String> {
     let Some(line) = line else {
-        return Some(format!(
-            "rsync program {program} was not found; install rsync, 3.1.0 or newer"
+        return Some(say!(
+            "rsync program {} was not found; install rsync, 3.1.0 or newer",
+            program
         ));
     };
     match version(line) {
         Some(version) if version >= SAFE => None,
-        Some(version) if version >= (3, 1, 0) => Some(format!(
-            "rsync program {program} is {}; install 3.5.0 or newer: older versions have 33 known CVEs, and a user who can write in a localpath can replace a directory with a link and so have files from outside it sent",
+        Some(version) if version >= (3, 1, 0) => Some(say!(
+            "rsync program {} is {}; install 3.5.0 or newer: older versions have 33 known CVEs, and a user who can write in a localpath can replace a directory with a link and so have files from outside it sent",
+            program,
             shown(version)
         )),
         Some(version) => {
-            Some(format!("rsync program {program} is {}; install 3.1.0 or newer", shown(version)))
+            Some(say!("rsync program {} is {}; install 3.1.0 or newer", program, shown(version)))
         }
-        None => Some(format!(
-            "rsync program {program} does not print its version; install rsync, 3.1.0 or newer"
+        None => Some(say!(
+            "rsync program {} does not print its version; install rsync, 3.1.0 or newer",
+            program
         )),
     }
 }

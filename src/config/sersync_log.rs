@@ -11,6 +11,7 @@
 //! Names are between double quotes, and only `$` is escaped. So a name that contains a quote and a blank may be read in
 //! two ways. Such a line is reported as not understood.
 
+use crate::language::phrase;
 use crate::path::RelPath;
 
 /// The meaning of one line.
@@ -37,8 +38,8 @@ pub struct Lost {
 pub struct Odd {
     /// Its line, from 1.
     pub line: usize,
-    /// The reason.
-    pub why: String,
+    /// The reason: a phrase.
+    pub why: &'static str,
 }
 
 /// The most lines of one command: names may contain newlines.
@@ -59,7 +60,7 @@ pub fn parse(text: &[u8]) -> (Vec<Lost>, Vec<Odd>) {
         let (used, command) = whole(&lines[at..]);
         match one(&command, number) {
             Ok(found) => lost.push(found),
-            Err(why) => odd.push(Odd { line: number, why: why.into() }),
+            Err(why) => odd.push(Odd { line: number, why }),
         }
         at += used;
     }
@@ -118,30 +119,36 @@ fn words(command: &[u8]) -> Option<Vec<Word>> {
 }
 
 fn one(command: &[u8], line: usize) -> Result<Lost, &'static str> {
-    let rest = command.trim_ascii().strip_prefix(b"cd ").ok_or("it is not a command of sersync")?;
-    let at = rest.windows(10).position(|w| w == b" && rsync ").ok_or("there is no `&& rsync`")?;
+    let rest = command
+        .trim_ascii()
+        .strip_prefix(b"cd ")
+        .ok_or(phrase!("it is not a command of sersync"))?;
+    let at = rest
+        .windows(10)
+        .position(|w| w == b" && rsync ")
+        .ok_or(phrase!("there is no `&& rsync`"))?;
     let (watch, rest) = (rest[..at].trim_ascii(), &rest[at + 10..]);
     if !watch.starts_with(b"/") {
-        return Err("the directory is not absolute");
+        return Err(phrase!("the directory is not absolute"));
     }
-    let words = words(rest).ok_or("a quote is not closed")?;
+    let words = words(rest).ok_or(phrase!("a quote is not closed"))?;
     // The words before it are the user's own parameters.
     let own = words.iter().position(|w| w.text == b"-R" && !w.quoted);
-    let words = &words[own.ok_or("there is no `-R`, which sersync always gives")? + 1..];
+    let words = &words[own.ok_or(phrase!("there is no `-R`, which sersync always gives"))? + 1..];
     let (mut ssh, mut port, mut destination) = (false, None, None);
     let (mut sent, mut whole, mut included) = (None, false, None);
     for word in words {
         let text = word.text.as_slice();
         let value = |name: &[u8]| text.strip_prefix(name);
         if word.quoted && !text.starts_with(b"-") {
-            let twice = sent.replace(unescaped(text).ok_or("a `$` is not escaped")?);
-            twice.map_or(Ok(()), |_: Vec<u8>| Err("there are two names"))?;
+            let twice = sent.replace(unescaped(text).ok_or(phrase!("a `$` is not escaped"))?);
+            twice.map_or(Ok(()), |_: Vec<u8>| Err(phrase!("there are two names")))?;
         } else if let Some(name) = value(b"--include=").filter(|_| word.quoted) {
-            included = Some(unescaped(name).ok_or("a `$` is not escaped")?)
+            included = Some(unescaped(name).ok_or(phrase!("a `$` is not escaped"))?)
                 .filter(|name| !name.ends_with(b"/") && !name.ends_with(b"/***"))
                 .or(included);
         } else if let Some(number) = value(b"--port=") {
-            port = Some(number_of(number).ok_or("the port is not a number")?);
+            port = Some(number_of(number).ok_or(phrase!("the port is not a number"))?);
         } else if text == b"-e" || text == b"ssh" {
             ssh = true;
         } else if text == b"./" {
@@ -149,17 +156,18 @@ fn one(command: &[u8], line: usize) -> Result<Lost, &'static str> {
         } else if text.starts_with(b"--") || text.starts_with(b">") || text == b"2>&1" {
             // --delete, --exclude, --timeout, --password-file
         } else if destination.replace(text).is_some() {
-            return Err("there are two destinations, or a name with a quote and a blank");
+            return Err(phrase!("there are two destinations, or a name with a quote and a blank"));
         }
     }
-    let destination = destination.ok_or("there is no destination")?;
-    let (host, place) = split(destination, ssh).ok_or("the destination is not HOST::MODULE")?;
+    let destination = destination.ok_or(phrase!("there is no destination"))?;
+    let (host, place) =
+        split(destination, ssh).ok_or(phrase!("the destination is not HOST::MODULE"))?;
     let path = match (sent, whole, included) {
         (Some(name), false, None) if name == b"." => RelPath::root(),
         (Some(name), false, None) => below(&name).ok_or(NAME)?,
         (None, true, Some(name)) => RelPath::new(name).ok_or(NAME)?,
         (None, true, None) => RelPath::root(),
-        _ => return Err("it neither sends nor deletes anything"),
+        _ => return Err(phrase!("it neither sends nor deletes anything")),
     };
     let watch = watch.strip_suffix(b"/").unwrap_or(watch).to_vec();
     Ok(Lost { line, watch, host: host.to_vec(), place: place.to_vec(), ssh, port, path })
@@ -171,7 +179,7 @@ fn below(name: &[u8]) -> Option<RelPath> {
     RelPath::new(name.strip_suffix(b"/").unwrap_or(name))
 }
 
-const NAME: &str = "the name is not below the directory";
+const NAME: &str = phrase!("the name is not below the directory");
 
 /// sersync escapes only `$`. `None` for text that sersync did not write.
 fn unescaped(text: &[u8]) -> Option<Vec<u8>> {

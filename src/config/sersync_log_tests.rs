@@ -30,7 +30,7 @@ fn odd(line: &str) -> String {
     let (lost, mut odd) = parse(format!("#errno 1\n\n{line}\n").as_bytes());
     assert_eq!((lost.len(), odd.len()), (0, 1), "{lost:?}");
     assert_eq!(odd[0].line, 3);
-    odd.remove(0).why
+    odd.remove(0).why.to_owned()
 }
 
 #[test]

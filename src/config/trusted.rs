@@ -3,6 +3,7 @@
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::model::{Call, Config, LocalPath, Place, Remote};
+use crate::language::say;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -33,12 +34,12 @@ impl<F: Fn(&Path) -> Option<(PathBuf, String)>> Doubts<F> {
         let mut found = Vec::new();
         let server = config.http.iter().filter_map(|server| server.token_file.as_ref());
         for file in server {
-            self.look(&mut found, &Place::default(), "token file", file.as_path());
+            self.look(&mut found, &Place::default(), &say!("token file"), file.as_path());
         }
         for localpath in &config.localpaths {
             for remote in &localpath.remotes {
                 if let Some(file) = &remote.peer.password_file {
-                    self.look(&mut found, &remote.place, "password file", file.as_path());
+                    self.look(&mut found, &remote.place, &say!("password file"), file.as_path());
                 }
             }
             for plugin in &localpath.plugins {
@@ -47,7 +48,7 @@ impl<F: Fn(&Path) -> Option<(PathBuf, String)>> Doubts<F> {
                 }
             }
             for (place, program) in programs_named(localpath) {
-                self.look(&mut found, place, "program", &program);
+                self.look(&mut found, place, &say!("program"), &program);
             }
         }
         found

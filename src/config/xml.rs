@@ -2,6 +2,7 @@
 //! the file.
 
 use super::diagnostic::Notes;
+use crate::language::say;
 use crate::path::as_written;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -78,7 +79,7 @@ pub(crate) fn read(bytes: &[u8], notes: &mut Notes) -> Option<Element> {
                 let line = lines.of(usize::try_from(reader.error_position()).unwrap_or(0));
                 notes.error(
                     line,
-                    format!("not XML: {error}; the tag or comment that begins here is not closed"),
+                    say!("not XML: {}; the tag or comment that begins here is not closed", error),
                 );
                 return None;
             }
@@ -102,12 +103,12 @@ pub(crate) fn read(bytes: &[u8], notes: &mut Notes) -> Option<Element> {
     if let Some(element) = open.last() {
         notes.error(
             element.line,
-            format!("not XML: <{0}> is never closed; write </{0}>", element.name),
+            say!("not XML: <{}> is never closed; write </{}>", element.name, element.name),
         );
         return None;
     }
     if root.is_none() {
-        notes.error(1, "no <head> element: this is not a confxml.xml");
+        notes.error(1, say!("no <head> element: this is not a confxml.xml"));
     }
     root
 }
@@ -117,9 +118,15 @@ fn close(name: &str, line: usize, open: &mut Vec<Element>, notes: &mut Notes) ->
     let text = match open.pop() {
         Some(element) if element.name == name => return Some(element),
         Some(Element { name: other, line, .. }) => {
-            format!("not XML: </{name}> closes <{other}> of line {line}; close <{other}> first")
+            say!(
+                "not XML: </{}> closes <{}> of line {}; close <{}> first",
+                name,
+                other,
+                line,
+                other
+            )
         }
-        None => format!("not XML: </{name}> closes nothing; remove it"),
+        None => say!("not XML: </{}> closes nothing; remove it", name),
     };
     notes.error(line, text);
     None
@@ -132,7 +139,7 @@ fn place(element: Element, open: &mut [Element], root: &mut Option<Element>, not
         (None, Some(_)) => {
             notes.error(
                 element.line,
-                format!("<{}> is after the end of <head>; move it inside", element.name),
+                say!("<{}> is after the end of <head>; move it inside", element.name),
             );
         }
     }
@@ -148,7 +155,7 @@ fn stray_text(text: &[u8], offset: usize, lines: &Lines, notes: &mut Notes) {
     let line = lines.of(offset) + text[..start].iter().filter(|&&b| b == b'\n').count();
     notes.warn(
         line,
-        format!("text between elements has no effect: `{}`; write <!-- ... -->", as_written(first)),
+        say!("text between elements has no effect: `{}`; write <!-- ... -->", as_written(first)),
     );
 }
 
@@ -166,14 +173,14 @@ fn element(tag: &BytesStart, offset: usize, lines: &Lines, notes: &mut Notes) ->
                     line_of((key.as_ptr() as usize).saturating_sub(content.as_ptr() as usize));
                 let name = as_written(&narrow(key));
                 if attributes.iter().any(|a| a.name == name) {
-                    notes.error(line, format!("attribute {name} is given twice; keep one"));
+                    notes.error(line, say!("attribute {} is given twice; keep one", name));
                     continue;
                 }
                 let value = narrow(attribute.value.as_ref());
                 let value = unescape(&value).unwrap_or_else(|entity| {
                     notes.error(
                         line,
-                        format!("{name}: `{entity}` is not an XML entity; write & as &amp;"),
+                        say!("{}: `{}` is not an XML entity; write & as &amp;", name, entity),
                     );
                     value.clone()
                 });
@@ -182,7 +189,7 @@ fn element(tag: &BytesStart, offset: usize, lines: &Lines, notes: &mut Notes) ->
             Err(error) => {
                 notes.error(
                     line,
-                    format!("<{name}>: {}; write name=\"value\"", attribute_error(&error)),
+                    say!("<{}>: {}; write name=\"value\"", name, attribute_error(&error)),
                 );
                 break;
             }
@@ -191,14 +198,14 @@ fn element(tag: &BytesStart, offset: usize, lines: &Lines, notes: &mut Notes) ->
     Element { name, line, attributes, children: Vec::new() }
 }
 
-fn attribute_error(error: &quick_xml::events::attributes::AttrError) -> &'static str {
+fn attribute_error(error: &quick_xml::events::attributes::AttrError) -> String {
     use quick_xml::events::attributes::AttrError::*;
     match error {
-        ExpectedEq(_) => "an attribute has no =",
-        ExpectedValue(_) => "an attribute has no value",
-        UnquotedValue(_) => "a value is not in quotes",
-        ExpectedQuote(..) => "a value has no closing quote",
-        Duplicated(..) => "an attribute is given twice",
+        ExpectedEq(_) => say!("an attribute has no ="),
+        ExpectedValue(_) => say!("an attribute has no value"),
+        UnquotedValue(_) => say!("a value is not in quotes"),
+        ExpectedQuote(..) => say!("a value has no closing quote"),
+        Duplicated(..) => say!("an attribute is given twice"),
     }
 }
 

@@ -7,13 +7,14 @@ use super::node::{Fields, Node, read};
 use super::notation::{self, PlaceThere};
 use super::yaml_rsync::Rsync;
 use super::yaml_settings::Settings;
-use super::{http, run_as, values, yaml_hint};
+use super::{http, log, run_as, values, yaml_hint};
+use crate::language::say;
 use crate::path::OsBytes;
 use std::path::Path;
 
 /// The error for a file without any known key; it does not show the content.
 fn no_configuration() -> String {
-    format!(
+    say!(
         "this is not a configuration: it has neither the <head> of a confxml.xml nor the keys of a syncsup.yaml; give the right file with -o; known here: {}",
         top_keys().join(", ")
     )
@@ -56,27 +57,29 @@ pub fn parse(bytes: &[u8], file: &Path) -> Parsed {
                 // Its content is not shown: it may be any file, such as /etc/shadow.
                 Some(_) => notes.error(0, no_configuration()),
                 None if notes.list.is_empty() => {
-                    notes.error(0, "the file is empty; write at least one localpath");
+                    notes.error(0, say!("the file is empty; write at least one localpath"));
                 }
                 None => {}
             }
         }
         Err(error) => {
             let line = bytes[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
-            notes.error(line, "this line is not UTF-8; save the file as UTF-8");
+            notes.error(line, say!("this line is not UTF-8; save the file as UTF-8"));
         }
     }
     Parsed { config, diagnostics: notes.into_sorted() }
 }
 
 fn top_keys() -> Vec<&'static str> {
-    let mut known = vec!["localpaths", "plugins", "debug", "sysctl", "user", "http", "host"];
+    let mut known = vec!["localpaths", "plugins", "debug", "sysctl", "user", "log", "http", "host"];
     known.splice(1..1, SETTINGS);
     known
 }
 
 fn top(root: &Node, config: &mut Config, notes: &mut Notes) {
-    let Some(fields) = Fields::of(root, "the configuration", &top_keys(), notes) else { return };
+    let Some(fields) = Fields::of(root, &say!("the configuration"), &top_keys(), notes) else {
+        return;
+    };
     let mut settings = Settings::default();
     settings.read(&fields, notes);
     if let Some(node) = fields.get("debug") {
@@ -88,17 +91,19 @@ fn top(root: &Node, config: &mut Config, notes: &mut Notes) {
     if let Some(node) = fields.get("user") {
         config.user = run_as::read(node, notes);
     }
+    if let Some(node) = fields.get("log") {
+        config.log = log::read(node, notes);
+    }
     if let Some(node) = fields.get("http") {
         config.http = http::read(node, notes);
     }
     let Some(node) = fields.get("localpaths") else {
-        notes.error(root.line, "no localpaths: nothing to replicate; add `localpaths: [{watch: /DIR, remotes: [HOST::MODULE]}]`");
+        notes.error(root.line, say!("no localpaths: nothing to replicate; add `localpaths: [{watch: /DIR, remotes: [HOST::MODULE]}]`"));
         return;
     };
     match node.items() {
-        Ok([]) => {
-            notes.error(node.line, "localpaths is an empty list; add one with watch and remotes")
-        }
+        Ok([]) => notes
+            .error(node.line, say!("localpaths is an empty list; add one with watch and remotes")),
         Ok(items) => {
             for item in items {
                 config.localpaths.extend(localpath(item, &settings, notes));
@@ -111,7 +116,7 @@ fn top(root: &Node, config: &mut Config, notes: &mut Notes) {
 fn localpath(node: &Node, defaults: &Settings, notes: &mut Notes) -> Option<LocalPath> {
     let mut known = vec!["watch", "remotes", "plugins"];
     known.splice(2..2, SETTINGS);
-    let fields = Fields::of(node, "a localpath", &known, notes)?;
+    let fields = Fields::of(node, &say!("a localpath"), &known, notes)?;
     let mut settings = defaults.clone();
     settings.read(&fields, notes);
     let watch = match fields.get("watch") {
@@ -120,16 +125,18 @@ fn localpath(node: &Node, defaults: &Settings, notes: &mut Notes) -> Option<Loca
             notes.take(w.line, "localpath watch", path)
         }
         None => {
-            notes.error(node.line, "localpath has no watch; add `watch: /DIR`");
+            notes.error(node.line, say!("localpath has no watch; add `watch: /DIR`"));
             None
         }
     };
     let list = fields.get("remotes").map(|n| (n, n.items()));
     let mut remotes = Vec::new();
     match list {
-        None => notes.error(node.line, "localpath has no remotes; add `remotes: [HOST::MODULE]`"),
+        None => {
+            notes.error(node.line, say!("localpath has no remotes; add `remotes: [HOST::MODULE]`"))
+        }
         Some((n, Ok([]))) => {
-            notes.error(n.line, "localpath has no remotes; add `remotes: [HOST::MODULE]`")
+            notes.error(n.line, say!("localpath has no remotes; add `remotes: [HOST::MODULE]`"))
         }
         Some((_, Ok(items))) => {
             for item in items {
@@ -146,7 +153,7 @@ fn remote(node: &Node, defaults: &Rsync, notes: &mut Notes) -> Option<Remote> {
         let parsed = notes.take(node.line, "remote", notation::remote(text))?;
         let target = match parsed.place {
             PlaceThere::Daemon { .. } if defaults.ssh.on => {
-                notes.error(node.line, format!("remote `{text}` is an rsync daemon, but ssh is true; write HOST:/PATH, or ssh: false"));
+                notes.error(node.line, say!("remote `{}` is an rsync daemon, but ssh is true; write HOST:/PATH, or ssh: false", text));
                 return None;
             }
             PlaceThere::Daemon { port, module } => {
@@ -210,7 +217,7 @@ fn remote_map(node: &Node, defaults: &Rsync, notes: &mut Notes) -> Option<Remote
         "fsync",
         "program",
     ];
-    let fields = Fields::of(node, "a remote", KNOWN, notes)?;
+    let fields = Fields::of(node, &say!("a remote"), KNOWN, notes)?;
     let mut settings = defaults.clone();
     settings.read_common(&fields, notes);
     let user = text(&fields, "user", notes)
@@ -218,7 +225,7 @@ fn remote_map(node: &Node, defaults: &Rsync, notes: &mut Notes) -> Option<Remote
     let host = match text(&fields, "host", notes) {
         Some((host, line)) => notes.take(line, "remote host", values::host(host)),
         None if fields.get("host").is_none() => {
-            notes.error(node.line, "remote has no host; add `host: NAME`");
+            notes.error(node.line, say!("remote has no host; add `host: NAME`"));
             None
         }
         None => None,
@@ -239,8 +246,10 @@ fn target(node: &Node, fields: &Fields, settings: &Rsync, notes: &mut Notes) -> 
     match (text(fields, "module", notes), text(fields, "path", notes)) {
         (Some((module, line)), None) => {
             if settings.ssh.on {
-                notes
-                    .error(line, "remote has a module, but ssh is true; write path, or ssh: false");
+                notes.error(
+                    line,
+                    say!("remote has a module, but ssh is true; write path, or ssh: false"),
+                );
             }
             let module = notes.take(line, "remote module", values::module(module.as_bytes()));
             module.map(|module| Target::Daemon { port: port.unwrap_or(settings.port), module })
@@ -249,7 +258,7 @@ fn target(node: &Node, fields: &Fields, settings: &Rsync, notes: &mut Notes) -> 
             if let Some(file) = fields.get("password_file") {
                 notes.error(
                     file.line,
-                    "password_file has no effect with ssh: ssh logs in with its own keys",
+                    say!("password_file has no effect with ssh: ssh logs in with its own keys"),
                 );
             }
             let path = notes.take(line, "remote path", values::absolute(path.as_bytes()));
@@ -258,7 +267,7 @@ fn target(node: &Node, fields: &Fields, settings: &Rsync, notes: &mut Notes) -> 
         (Some((_, line)), Some(_)) => {
             notes.error(
                 line,
-                "remote has both module and path; module is for a daemon, path for ssh: keep one",
+                say!("remote has both module and path; module is for a daemon, path for ssh: keep one"),
             );
             None
         }
@@ -266,7 +275,7 @@ fn target(node: &Node, fields: &Fields, settings: &Rsync, notes: &mut Notes) -> 
             if fields.get("module").is_none() && fields.get("path").is_none() {
                 notes.error(
                     node.line,
-                    "remote has no module; add `module: NAME`, or `path: /DIR` for ssh",
+                    say!("remote has no module; add `module: NAME`, or `path: /DIR` for ssh"),
                 );
             }
             None

@@ -1,7 +1,8 @@
-//! The probable meaning of YAML that cannot be parsed: a missing blank after a colon, or an IPv6 address without
-//! quotes. Also decides whether a file is a configuration at all, before its content is shown. Pure.
+//! The probable meaning of YAML that cannot be parsed: a missing blank after a colon, an IPv6 address or a `*` without
+//! quotes, or a tab. Also decides whether a file is a configuration at all, before its content is shown. Pure.
 
 use super::diagnostic::nearest;
+use crate::language::say;
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -61,14 +62,22 @@ pub(super) fn no_blank(word: &str) -> Option<String> {
     let (key, rest) = word.split_once(':')?;
     let missing = KEYS.contains(&key) && rest.starts_with(|c: char| !c.is_whitespace() && c != ':');
     missing.then(|| {
-        format!("`{key}:` has no blank after the colon, so it is not a key; write `{key}: VALUE`")
+        say!("`{}:` has no blank after the colon, so it is not a key; write `{}: VALUE`", key, key)
     })
 }
 
-/// The line at or above `line` with such a mistake, and its error.
-pub(super) fn mistake(text: &str, line: usize) -> Option<(usize, String)> {
+/// The line at or above `line` with such a mistake, and its error; `info` is what the parser says.
+pub(super) fn mistake(text: &str, line: usize, info: &str) -> Option<(usize, String)> {
+    if info.contains("unknown anchor") {
+        return Some((line, say!("`*` begins an alias in YAML; put the word in quotes")));
+    }
     if !is_configuration(text) {
         return None;
+    }
+    if info.contains("tab")
+        && let Some(line) = tab(text, line)
+    {
+        return Some((line, say!("a tab; indent with spaces")));
     }
     let lines: Vec<&str> = text.lines().take(line.max(1)).collect();
     let on = |(at, line): (usize, &&str)| {
@@ -79,6 +88,21 @@ pub(super) fn mistake(text: &str, line: usize) -> Option<(usize, String)> {
     lines.iter().enumerate().rev().find_map(on)
 }
 
+/// The line that is indented with a tab: the first one from `line` on, else the last one before it. The parser reports
+/// the beginning of a word that continues on the line with the tab.
+fn tab(text: &str, line: usize) -> Option<usize> {
+    let indented = |line: &str| line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t');
+    let all: Vec<usize> =
+        text.lines().enumerate().filter(|(_, l)| indented(l)).map(|(at, _)| at + 1).collect();
+    all.iter().find(|&&at| at >= line).or(all.last()).copied()
+}
+
+/// The error for a word that became a key only because of its last colon: `[web3::]`.
+pub(super) fn word_with_colon(key: &str) -> Option<String> {
+    let word = key.ends_with(':');
+    word.then(|| say!("`{}:` ends with a colon, which makes it a key; put the word in quotes", key))
+}
+
 fn brackets(line: &str) -> Option<String> {
     let found = BRACKETS.as_ref()?.captures(line)?;
     let start = found.get(0)?.start();
@@ -86,8 +110,9 @@ fn brackets(line: &str) -> Option<String> {
         return None;
     }
     let whole = &found[0];
-    Some(format!(
-        "brackets are a list in YAML: quote an address that begins with them, as '{whole}'"
+    Some(say!(
+        "brackets are a list in YAML: quote an address that begins with them, as '{}'",
+        whole
     ))
 }
 
@@ -108,9 +133,19 @@ mod tests {
             ("remotes: [h::m]\nwatch: /x:y\n", 2, None),
             ("", 1, None),
         ] {
-            assert_eq!(mistake(text, line).map(|m| m.0), wanted, "{text}");
+            assert_eq!(mistake(text, line, "").map(|m| m.0), wanted, "{text}");
         }
-        assert!(mistake("remotes:\n- [::1]::www", 2).unwrap().1.contains("'[::1]::www'"));
+        let (found, other) = ("found a tab", "another mistake");
+        for (text, line, info, wanted) in [
+            ("localpaths:\n\t- watch: /x\n", 3, found, Some(2)),
+            ("localpaths:\n- watch: /x\n\tremotes: [h::m]\n", 2, found, Some(3)),
+            ("localpaths:\n\t- watch: /x\n", 3, other, None),
+        ] {
+            assert_eq!(mistake(text, line, info).map(|m| m.0), wanted, "{text}");
+        }
+        assert!(mistake("remotes: [*.example.com::m]", 1, "found unknown anchor").is_some());
+        assert!(word_with_colon("web3:").is_some() && word_with_colon("web3").is_none());
+        assert!(mistake("remotes:\n- [::1]::www", 2, "").unwrap().1.contains("'[::1]::www'"));
         assert!(no_blank("watch:/x").unwrap().contains("`watch: VALUE`"));
         assert_eq!(no_blank("module::x"), None);
     }

@@ -7,6 +7,7 @@ use super::notation::duration_ms;
 use super::plugin_values::{base_url, no_nul, shell_only, url, words};
 use super::{run_as, values};
 use crate::filter::{search_regex, whole_regex};
+use crate::language::{listed, say};
 use crate::path::OsBytes;
 
 const NAMES: &[&str] = &["command", "socket", "http", "refresh_cdn"];
@@ -21,8 +22,8 @@ pub(super) fn plugins(node: &Node, notes: &mut Notes) -> Vec<Plugin> {
         _ => {
             notes.error(
                 node.line,
-                format!(
-                    "plugins is {}; write a list, such as `- command: {{prefix: /bin/sh}}`",
+                say!(
+                    "plugins is {}; write a list, such as `- command: {prefix: /bin/sh}`",
                     node.kind()
                 ),
             );
@@ -40,10 +41,8 @@ fn plugin(node: &Node, notes: &mut Notes) -> Option<Plugin> {
         Value::Map(fields) => fields.as_slice(),
         _ => &[],
     }) else {
-        notes.error(
-            node.line,
-            format!("a plugin is a map of one key; write one of {}", NAMES.join(", ")),
-        );
+        notes
+            .error(node.line, say!("a plugin is a map of one key; write one of {}", listed(NAMES)));
         return None;
     };
     let (own, read): (&[&str], Reader) = match key.text.as_str() {
@@ -55,7 +54,7 @@ fn plugin(node: &Node, notes: &mut Notes) -> Option<Plugin> {
         }
         name => {
             let near = did_you_mean(name, NAMES);
-            notes.error(key.line, format!("`{name}` is not a plugin{near}"));
+            notes.error(key.line, say!("`{}` is not a plugin{}", name, near));
             return None;
         }
     };
@@ -70,7 +69,7 @@ fn plugin(node: &Node, notes: &mut Notes) -> Option<Plugin> {
 fn manner(fields: &Fields, notes: &mut Notes) -> Manner {
     let mut manner = Manner::default();
     let span = |text: &str| match duration_ms(text, None)? {
-        0 => Err("is nothing; write a duration, such as 30s".to_owned()),
+        0 => Err(say!("is nothing; write a duration, such as 30s")),
         ms => Ok(ms),
     };
     let times = [
@@ -95,7 +94,7 @@ fn manner(fields: &Fields, notes: &mut Notes) -> Manner {
                 "change" => Ok(&mut events.change),
                 "attrib" => Ok(&mut events.attrib),
                 "delete" => Ok(&mut events.delete),
-                other => Err(format!("`{other}` is not change, attrib or delete")),
+                other => Err(say!("`{}` is not change, attrib or delete", other)),
             });
             if let Some(place) = notes.take(item.line, "events", place) {
                 *place = true;
@@ -115,7 +114,7 @@ fn need<T>(
     read: impl Fn(&str) -> Result<T, String>,
 ) -> Option<T> {
     if fields.get(name).is_none() {
-        notes.error(node.line, format!("plugin has no {name}; add it"));
+        notes.error(node.line, say!("plugin has no {}; add it", name));
     }
     may(fields, name, notes, read)
 }
@@ -169,7 +168,7 @@ fn socket(fields: &Fields, node: &Node, notes: &mut Notes) -> Option<Call> {
         "newline" => Ok(Framing::Newline),
         "nul" => Ok(Framing::Nul),
         "none" => Ok(Framing::Connection),
-        other => Err(format!("`{other}` is not newline, nul or none")),
+        other => Err(say!("`{}` is not newline, nul or none", other)),
     });
     Some(Call::Socket { host: host?, port: port?, framing: framing.unwrap_or_default() })
 }
@@ -178,7 +177,7 @@ fn http(fields: &Fields, node: &Node, notes: &mut Notes) -> Option<Call> {
     let ca_file = may(fields, "ca_file", notes, |t| values::absolute(t.as_bytes()));
     if fields.get("url").is_some() {
         if let Some(other) = fields.get("host").or(fields.get("port")) {
-            notes.error(other.line, "http has both a url and a host or port; keep the url");
+            notes.error(other.line, say!("http has both a url and a host or port; keep the url"));
         }
         return need(fields, node, "url", notes, url).map(|url| Call::Http { url, ca_file });
     }

@@ -4,9 +4,10 @@ use super::diagnostic::Notes;
 use super::model::{MaxDelete, RSYNC_PORT, StandbyMode, TIMEOUT_S, TRASH_KEEP_MS};
 use super::node::{Fields, Node, Value};
 use super::yaml_values::{
-    max_delete, minutes, param_words, path, port, seconds, set, set_option, standby, words,
+    max_delete, minutes, param_words, port, seconds, secret, set, set_option, standby, words,
 };
 use super::{params, values};
+use crate::language::say;
 use crate::path::OsBytes;
 use crate::rsync::params::Settings;
 
@@ -83,7 +84,7 @@ impl Rsync {
             fields.get("password_file"),
             "password_file",
             notes,
-            path,
+            secret,
         );
         if let Some(node) = fields.get("ssh") {
             self.read_ssh(node, notes);
@@ -125,7 +126,7 @@ impl Rsync {
             set(&mut self.ssh.options, fields.get("options"), "ssh options", notes, |n| {
                 match &n.value {
                     Value::Scalar { text, .. } => {
-                        shlex::split(text).ok_or_else(|| format!("`{text}`: close the quote"))
+                        shlex::split(text).ok_or_else(|| say!("`{}`: close the quote", text))
                     }
                     _ => words(n),
                 }
@@ -146,7 +147,7 @@ impl Rsync {
                     let user = |n: &Node| n.text().and_then(values::user);
                     set_option(&mut self.user, fields.get("user"), "auth user", notes, user);
                     let file = fields.get("password_file");
-                    set_option(&mut self.password_file, file, "auth password_file", notes, path);
+                    set_option(&mut self.password_file, file, "auth password_file", notes, secret);
                 }
             }
             None => {}

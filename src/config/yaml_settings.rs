@@ -11,6 +11,7 @@ use super::yaml_values::{
 };
 use super::{cron, yaml_plugin, yaml_verify};
 use crate::filter::{Filter, RuleList};
+use crate::language::say;
 use crate::path::OsBytes;
 
 /// The settings that a localpath may override.
@@ -176,7 +177,7 @@ impl Settings {
         };
         let (every, cron) = (fields.get("every"), fields.get("cron"));
         if let (Some(_), Some(cron)) = (every, cron) {
-            notes.error(cron.line, "crontab has both `every` and `cron`; write one of them");
+            notes.error(cron.line, say!("crontab has both `every` and `cron`; write one of them"));
         }
         set_option(&mut self.schedule, every, "crontab every", notes, |n| {
             minutes(n).map(Schedule::Every)
@@ -188,7 +189,8 @@ impl Settings {
         let patterns = |n: &Node| Ok(words(n)?.iter().map(|w| OsBytes::from(w.as_str())).collect());
         set(&mut self.crontab_exclude, fields.get("exclude"), "crontab exclude", notes, patterns);
         if self.schedule.is_none() && every.is_none() && cron.is_none() {
-            let text = "crontab has no time; add `every: 600m`, or `cron: '30 2 * * mon-fri'`";
+            let text =
+                say!("crontab has no time; add `every: 600m`, or `cron: '30 2 * * mon-fri'`");
             notes.error(node.line, text);
         }
     }

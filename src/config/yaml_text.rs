@@ -2,6 +2,7 @@
 //! used for reading.
 
 use crate::error::{Error, Result};
+use crate::language::say;
 use serde_yaml::Value;
 
 pub use serde_yaml::{Mapping, Value as YamlValue};
@@ -14,5 +15,5 @@ pub fn insert(map: &mut Mapping, key: &str, value: impl Into<Value>) {
 /// The text of a mapping, its keys in their order.
 pub fn write(map: &Mapping) -> Result<String> {
     serde_yaml::to_string(map)
-        .map_err(|e| Error::usage(format!("the configuration cannot be written as YAML: {e}")))
+        .map_err(|e| Error::usage(say!("the configuration cannot be written as YAML: {}", e)))
 }

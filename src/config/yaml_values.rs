@@ -4,8 +4,9 @@ use super::diagnostic::{Notes, nearest};
 use super::model::{MaxDelete, NameRules, OpenRule, StandbyMode};
 use super::node::{Node, Value};
 use super::notation::duration_ms;
-use super::{params, values};
+use super::{credentials, params, values};
 use crate::filter::Globs;
+use crate::language::say;
 use crate::path::OsBytes;
 
 /// Stores the value of a key if it exists and is valid.
@@ -38,6 +39,11 @@ pub(super) fn path(node: &Node) -> Result<OsBytes, String> {
     values::absolute(node.text()?.as_bytes())
 }
 
+/// The path of a file with a password, or the name of a credential.
+pub(super) fn secret(node: &Node) -> Result<OsBytes, String> {
+    credentials::path(node.text()?)
+}
+
 pub(super) fn port(node: &Node) -> Result<u16, String> {
     values::port(node.text()?)
 }
@@ -45,7 +51,7 @@ pub(super) fn port(node: &Node) -> Result<u16, String> {
 /// A duration for every file, or one for each glob.
 pub(super) fn open_after(node: &Node) -> Result<Vec<OpenRule>, String> {
     let rule = |glob: &str, node: &Node| match duration_ms(node.text()?, None)? {
-        ms if ms < 1_000 => Err(format!("{} is too short; write at least 1s", node.kind())),
+        ms if ms < 1_000 => Err(say!("{} is too short; write at least 1s", node.kind())),
         after_ms => Ok(OpenRule { glob: glob.to_owned(), after_ms }),
     };
     let rules: Vec<OpenRule> = match &node.value {
@@ -57,7 +63,7 @@ pub(super) fn open_after(node: &Node) -> Result<Vec<OpenRule>, String> {
             });
             each.collect::<Result<_, _>>()?
         }
-        Value::List(_) => return Err("is a list; write a duration, or a map of globs".into()),
+        Value::List(_) => return Err(say!("is a list; write a duration, or a map of globs")),
     };
     Globs::new(rules.iter().map(|rule| rule.glob.as_str()))?;
     Ok(rules)
@@ -67,9 +73,9 @@ pub(super) fn minutes(node: &Node) -> Result<u32, String> {
     let text = node.text()?;
     match duration_ms(text, None)? {
         ms if ms > 0 && ms % 60_000 == 0 => {
-            u32::try_from(ms / 60_000).map_err(|_| format!("`{text}` is too long"))
+            u32::try_from(ms / 60_000).map_err(|_| say!("`{}` is too long", text))
         }
-        _ => Err(format!("`{text}` is not a whole number of minutes; write at least 1m")),
+        _ => Err(say!("`{}` is not a whole number of minutes; write at least 1m", text)),
     }
 }
 
@@ -77,9 +83,9 @@ pub(super) fn seconds(node: &Node) -> Result<u32, String> {
     let text = node.text()?;
     match duration_ms(text, Some(1000))? {
         ms if ms > 0 && ms % 1000 == 0 => {
-            u32::try_from(ms / 1000).map_err(|_| format!("`{text}` is too long"))
+            u32::try_from(ms / 1000).map_err(|_| say!("`{}` is too long", text))
         }
-        _ => Err(format!("`{text}` is not a whole number of seconds; write at least 1s")),
+        _ => Err(say!("`{}` is not a whole number of seconds; write at least 1s", text)),
     }
 }
 
@@ -89,7 +95,7 @@ pub(super) fn percent(node: &Node) -> Result<u32, String> {
     let number = text.strip_suffix('%').and_then(|number| number.trim_end().parse().ok());
     match number {
         Some(percent @ 1..=100) => Ok(percent),
-        _ => Err(format!("`{text}` is not a share of a core; write 1% to 100%")),
+        _ => Err(say!("`{}` is not a share of a core; write 1% to 100%", text)),
     }
 }
 
@@ -99,7 +105,7 @@ pub(super) fn delay(node: &Node) -> Result<Option<u64>, String> {
         "auto" => Ok(None),
         text => match duration_ms(text, None) {
             Ok(ms) => Ok(Some(ms)),
-            Err(why) => Err(format!("{why}, or `auto`")),
+            Err(why) => Err(say!("{}, or `auto`", why)),
         },
     }
 }
@@ -110,7 +116,7 @@ pub(super) fn standby(node: &Node) -> Result<StandbyMode, String> {
         "always" => Ok(StandbyMode::Always),
         // YAML 1.1 reads this word as false; here the text is used.
         "off" => Ok(StandbyMode::Off),
-        text => Err(format!("`{text}` is not active, always or off")),
+        text => Err(say!("`{}` is not active, always or off", text)),
     }
 }
 
@@ -121,7 +127,7 @@ pub(super) fn max_delete(node: &Node) -> Result<MaxDelete, String> {
         text => text
             .parse()
             .map(MaxDelete::Entries)
-            .map_err(|_| format!("`{text}` is not half, unlimited or a number")),
+            .map_err(|_| say!("`{}` is not half, unlimited or a number", text)),
     }
 }
 
@@ -132,8 +138,8 @@ pub(super) fn names(node: &Node) -> Result<NameRules, String> {
         "none" => Ok(NameRules::None),
         text => {
             let near = nearest(text, &["sersync", "editors", "none"])
-                .map(|n| format!("; did you mean `{n}`?"));
-            Err(format!("`{text}` is not sersync, editors or none{}", near.unwrap_or_default()))
+                .map(|n| say!("; did you mean `{}`?", n));
+            Err(say!("`{}` is not sersync, editors or none{}", text, near.unwrap_or_default()))
         }
     }
 }
@@ -147,6 +153,6 @@ pub(super) fn param_words(node: &Node) -> Result<Vec<OsBytes>, String> {
     match &node.value {
         Value::Scalar { text, .. } => params::split(text.as_bytes()),
         Value::List(_) => Ok(words(node)?.iter().map(|w| OsBytes::from(w.as_str())).collect()),
-        _ => Err(format!("is {}; write a string or a list", node.kind())),
+        _ => Err(say!("is {}; write a string or a list", node.kind())),
     }
 }

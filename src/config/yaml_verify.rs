@@ -6,6 +6,7 @@ use super::model::{VERIFY_RATE, VerifySchedule, VerifyWhen};
 use super::node::{Fields, Node};
 use super::notation::{duration_ms, size};
 use super::yaml_values::set;
+use crate::language::say;
 
 /// Reads the given value over the inherited one; `null` removes that.
 pub(super) fn read(place: &mut Option<VerifySchedule>, node: &Node, notes: &mut Notes) {
@@ -17,7 +18,10 @@ pub(super) fn read(place: &mut Option<VerifySchedule>, node: &Node, notes: &mut 
     let Some(fields) = Fields::of(node, "verify_schedule", KNOWN, notes) else { return };
     let (every, cron) = (fields.get("every"), fields.get("cron"));
     if let (Some(_), Some(cron)) = (every, cron) {
-        notes.error(cron.line, "verify_schedule has both `every` and `cron`; write one of them");
+        notes.error(
+            cron.line,
+            say!("verify_schedule has both `every` and `cron`; write one of them"),
+        );
     }
     let inherited = place.take();
     let mut when = inherited.as_ref().map(|v| v.when.clone());
@@ -39,7 +43,7 @@ pub(super) fn read(place: &mut Option<VerifySchedule>, node: &Node, notes: &mut 
         Some(when) => *place = Some(VerifySchedule { when, rate, checksum }),
         None if every.is_none() && cron.is_none() => notes.error(
             node.line,
-            "verify_schedule has no time; add `every: 24h`, or `cron: '30 2 * * *'`",
+            say!("verify_schedule has no time; add `every: 24h`, or `cron: '30 2 * * *'`"),
         ),
         // Already reported.
         None => {}
@@ -49,7 +53,7 @@ pub(super) fn read(place: &mut Option<VerifySchedule>, node: &Node, notes: &mut 
 fn seconds(text: &str) -> Result<u64, String> {
     match duration_ms(text, None)? {
         ms if ms > 0 && ms % 1000 == 0 => Ok(ms / 1000),
-        _ => Err(format!("`{text}` is not a whole number of seconds; write at least 1s")),
+        _ => Err(say!("`{}` is not a whole number of seconds; write at least 1s", text)),
     }
 }
 
@@ -60,8 +64,9 @@ fn bytes_a_second(text: &str) -> Result<Option<u64>, String> {
     }
     match size(text.strip_suffix("/s").unwrap_or(text)) {
         Ok(bytes) if bytes > 0 => Ok(Some(bytes)),
-        _ => Err(format!(
-            "`{text}` is not a rate; write bytes per second or a unit, such as 20MiB/s, or unlimited"
+        _ => Err(say!(
+            "`{}` is not a rate; write bytes per second or a unit, such as 20MiB/s, or unlimited",
+            text
         )),
     }
 }

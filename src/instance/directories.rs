@@ -6,6 +6,7 @@ use super::note::NOTE;
 use crate::config::model::PLUGIN_KINDS;
 use crate::error::{Error, Exit, Result};
 use crate::journal::FILE_NAME;
+use crate::language::say;
 use crate::path::{OsBytes, printable};
 use crate::sys::account::Account;
 use crate::sys::files::Root;
@@ -29,6 +30,11 @@ pub struct Directories {
     pub state: PathBuf,
     /// `--run-dir`: sockets, pid files.
     pub run: PathBuf,
+}
+
+/// Where systemd puts the credentials of this service; `None` outside of one.
+pub fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }
 
 impl Directories {
@@ -59,6 +65,11 @@ impl Directories {
         self.state.join(LOG_NAME)
     }
 
+    /// The error for a log that cannot be opened.
+    pub fn log_refused(&self, error: std::io::Error) -> Error {
+        Error::system(say!("cannot open the log {}", self.log_file().display()), error)
+    }
+
     /// Creates both for `account`, while this process is root's. The state that an instance of root has left becomes
     /// that user's.
     pub fn hand_over(&self, account: &Account) -> Result<()> {
@@ -72,15 +83,13 @@ impl Directories {
     pub fn prepare(&self) -> Result<()> {
         umask::make_private();
         let advised = |made: Result<()>, option: &str| {
-            made.map_err(|e| {
-                Error::new(e.exit, format!("{}; choose another with {option}", e.text))
-            })
+            made.map_err(|e| Error::new(e.exit, say!("{}; choose another with {}", e.text, option)))
         };
         advised(make(&self.state), "--state-dir")?;
         advised(make(&self.run), "--run-dir")?;
         let network = Root::open(&self.state).and_then(|d| d.file_system()).map(|f| f.network);
         if network.unwrap_or(false) {
-            let text = format!(
+            let text = say!(
                 "the state directory {} is on a network file system, where a journal is not safe; choose a local one with --state-dir",
                 self.state.display()
             );
@@ -97,7 +106,7 @@ const ROOT: User = User { uid: 0, gid: 0 };
 /// with everything in it, if it contains only what syncsup creates.
 fn hand_over(dir: &Path, account: &Account) -> Result<()> {
     let shown = printable(dir.as_os_str().as_bytes());
-    let what = || format!("cannot give the directory {shown} to user {}", account.name);
+    let what = || say!("cannot give the directory {} to user {}", shown, account.name);
     let refused = |why: &dyn std::fmt::Display| Error::system(what(), why);
     let there = std::fs::metadata(dir).ok();
     if there.as_ref().is_some_and(|seen| seen.uid() == account.uid) {
@@ -118,17 +127,21 @@ fn hand_over(dir: &Path, account: &Account) -> Result<()> {
     hand_over::hand_over(dir, owner, &is_ours).map_err(|why| match why {
         NotHandedOver::InUse(lock) => {
             let lock = printable(lock.as_os_str().as_bytes());
-            let text = format!(
-                "{}: an instance that root started uses it ({lock} is locked); stop that one first",
-                what()
+            let text = say!(
+                "{}: an instance that root started uses it ({} is locked); stop that one first",
+                what(),
+                lock
             );
             Error::new(Exit::AlreadyRunning, text)
         }
         NotHandedOver::Foreign(file, why) => {
             let file = printable(file.as_os_str().as_bytes());
-            refused(&format!(
-                "{file} in it: {why}; move that away, or run chown {} {file}",
-                account.name
+            refused(&say!(
+                "{} in it: {}; move that away, or run chown {} {}",
+                file,
+                why,
+                account.name,
+                file
             ))
         }
         NotHandedOver::Refused(file, error) => {
@@ -164,48 +177,54 @@ fn is_instances(name: &OsStr) -> bool {
 pub fn make(dir: &Path) -> Result<()> {
     let shown = printable(dir.as_os_str().as_bytes());
     let refused = |why: &dyn std::fmt::Display| {
-        Error::system(format!("cannot use the directory {shown}"), why)
+        Error::system(say!("cannot use the directory {}", shown), why)
     };
     let unfit = |why: &dyn std::fmt::Display| {
-        Error::system(format!("cannot use the directory {shown}"), why)
+        Error::system(say!("cannot use the directory {}", shown), why)
     };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| refused(&e))?;
     let seen = std::fs::metadata(dir).map_err(|e| refused(&e))?;
     let user = User::current();
     if seen.uid() != user.uid && user.uid != 0 {
-        return Err(refused(&format!(
-            "it belongs to user {}, not to user {}",
-            seen.uid(),
-            user.uid
-        )));
+        return Err(refused(&say!("it belongs to user {}, not to user {}", seen.uid(), user.uid)));
     }
     let mode = seen.mode() & 0o7777;
     let foreign_group = mode & 0o020 != 0 && seen.gid() != 0 && seen.gid() != user.gid;
     if mode & 0o1000 != 0 && (mode & 0o002 != 0 || foreign_group) {
-        return Err(unfit(&"everybody can create files in it; use a private directory below it"));
+        return Err(unfit(&say!(
+            "everybody can create files in it; use a private directory below it"
+        )));
     }
     match trust::doubted(dir, user).map_err(|e| refused(&e))? {
         None => Ok(()),
         Some(Doubted { itself: true, why: Doubt::Writable(_), .. }) => {
             if let Some(other) = others_in(dir, user).map_err(|e| refused(&e))? {
                 let other = printable(other.as_encoded_bytes());
-                let why = format!(
-                    "others can write it (mode {mode:04o}), and {other} in it belongs to another user; remove that, then run chmod go-w {shown}"
+                let why = say!(
+                    "others can write it (mode {}), and {} in it belongs to another user; remove that, then run chmod go-w {}",
+                    format!("{:04o}", mode),
+                    other,
+                    shown
                 );
                 return Err(unfit(&why));
             }
             let private = std::fs::Permissions::from_mode(mode & !0o022);
             std::fs::set_permissions(dir, private).map_err(|e| refused(&e))?;
             let now = mode & !0o022;
-            complain(&format!(
-                "syncsup: others could write the directory {shown} (mode {mode:04o}); its mode was changed to {now:04o}"
+            complain(&say!(
+                "syncsup: others could write the directory {} (mode {}); its mode was changed to {}",
+                shown,
+                format!("{:04o}", mode),
+                format!("{:04o}", now)
             ));
             Ok(())
         }
         Some(Doubted { itself: true, why: Doubt::Owner(_), path }) if user.uid == 0 => {
             let why = Doubted { itself: true, why: Doubt::Owner(seen.uid()), path }.text(user);
-            Err(unfit(&format!(
-                "{why}; if an instance with `user` wrote it, name that user again, or go back to root with chown -R 0:0 {shown}"
+            Err(unfit(&say!(
+                "{}; if an instance with `user` wrote it, name that user again, or go back to root with chown -R 0:0 {}",
+                why,
+                shown
             )))
         }
         Some(doubted) => Err(unfit(&doubted.text(user))),

@@ -6,6 +6,7 @@ use super::lock::{LOCK_NAME, taken};
 use crate::config::model::{Plugin, plugin_names, plugin_titles};
 use crate::error::{Error, Result};
 use crate::journal::{Backlog, FILE_NAME, FailedRow, Journal, JournalError, Party};
+use crate::language::say;
 use crate::message::{Failure, Whose};
 use crate::path::{OsBytes, RelPath};
 use crate::reconcile_reason::ReconcileReason;
@@ -81,7 +82,7 @@ impl OfflineJournal {
         }
         let path = dir.join(LOCK_NAME);
         let lock = lock::take(&path, false)
-            .map_err(|e| Error::system(format!("cannot lock {}", path.display()), e))?
+            .map_err(|e| Error::system(say!("cannot lock {}", path.display()), e))?
             .ok_or_else(|| taken(&watch.to_string(), &path))?;
         Ok(Self { dir, watch, plugins, lock: Some(lock) })
     }
@@ -119,6 +120,6 @@ impl OfflineJournal {
     }
 
     fn refused(&self, error: JournalError) -> Error {
-        Error::system(format!("the journal of {}", self.watch), error)
+        Error::system(say!("the journal of {}", self.watch), error)
     }
 }

@@ -2,6 +2,7 @@
 //! use the journal.
 
 use crate::error::{Error, Exit};
+use crate::language::say;
 use crate::sys::lock;
 use crate::sys::process;
 use std::path::Path;
@@ -14,17 +15,21 @@ pub fn taken(watch: &str, file: &Path) -> Error {
     let holders = process::lock_holders(file);
     let by = match (holders.iter().find(|h| !h.ours), lock::holder(file)) {
         (Some(other), _) => {
-            let text = format!(
-                "localpath {watch}: {} is locked by {other}, which is not a supervisor; stop it, or choose another --state-dir",
-                file.display()
+            let text = say!(
+                "localpath {}: {} is locked by {}, which is not a supervisor; stop it, or choose another --state-dir",
+                watch,
+                file.display(),
+                other
             );
             return Error::new(Exit::AlreadyRunning, text);
         }
-        (None, pid) => pid.map_or(String::new(), |pid| format!(" by pid {pid}")),
+        (None, pid) => pid.map_or(String::new(), |pid| say!(" by pid {}", pid)),
     };
-    let text = format!(
-        "localpath {watch}: another supervisor already replicates it ({} is locked{by}); stop that one first, or choose another --state-dir",
-        file.display()
+    let text = say!(
+        "localpath {}: another supervisor already replicates it ({} is locked{}); stop that one first, or choose another --state-dir",
+        watch,
+        file.display(),
+        by
     );
     Error::new(Exit::AlreadyRunning, text)
 }

@@ -8,6 +8,7 @@ use super::quarantine::{self, clean_journal};
 use crate::config::model::{Config, Remote};
 use crate::error::{Error, Result};
 use crate::journal::{Events, Journal, JournalError, Owe, Scope, Settlement};
+use crate::language::say;
 use crate::path::{OsBytes, RelPath};
 use crate::reconcile_reason::ReconcileReason;
 use crate::sys::{clock, lock, log};
@@ -50,14 +51,14 @@ pub fn owe_offline(
         .into_iter()
         .find(|w| w.localpath.watch == *watch && w.remotes.iter().any(|r| r.name() == remote));
     let configured = configured.ok_or_else(|| {
-        Error::usage(format!("localpath {watch} with remote {remote} is not configured"))
+        Error::usage(say!("localpath {} with remote {} is not configured", watch, remote))
     })?;
     directories.prepare()?;
     let dir = directories.state.join(&configured.id);
     make_private(&dir)?;
     let path = dir.join(LOCK_NAME);
     let lock = lock::take(&path, false)
-        .map_err(|e| Error::system(format!("cannot lock {}", path.display()), e))?
+        .map_err(|e| Error::system(say!("cannot lock {}", path.display()), e))?
         .ok_or_else(|| taken(&watch.to_string(), &path))?;
     let _ = lock.sign();
     let names: BTreeSet<String> = configured.remotes.iter().map(Remote::name).collect();
@@ -70,5 +71,5 @@ pub fn owe_offline(
     )?;
     Journal::open(&dir)
         .and_then(|mut journal| owe(&mut journal, remote, paths))
-        .map_err(|e| Error::system(format!("the journal of {watch}"), e))
+        .map_err(|e| Error::system(say!("the journal of {}", watch), e))
 }

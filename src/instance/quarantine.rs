@@ -6,6 +6,7 @@ use crate::config::model::LocalPath;
 use crate::error::{Error, Result};
 use crate::figures;
 use crate::journal::{FILE_NAME, Journal, JournalError};
+use crate::language::say;
 use crate::path::{PUSHER_LOCK, ROOT_FILE};
 use crate::reconcile_reason::ReconcileReason;
 use crate::sys::clock;
@@ -138,7 +139,7 @@ pub fn clean_journal(
         register(dir, names, first)
     };
     let refused = |e: &dyn std::fmt::Display| {
-        Error::system(format!("cannot open the journal in {}", dir.display()), e)
+        Error::system(say!("cannot open the journal in {}", dir.display()), e)
     };
     let resumed = resume(dir).map_err(|e| refused(&e))?;
     if !resumed && is_lost(dir).map_err(|e| refused(&e))? {

@@ -5,6 +5,7 @@ use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::model::{Config, Place};
 use crate::config::run_as::of_commands;
 use crate::error::{Error, Result};
+use crate::language::say;
 use crate::rsync::params;
 use crate::sys::account::{Account, Purpose, can_create_in};
 use crate::sys::{session, sysctl};
@@ -35,10 +36,8 @@ pub fn to_become(config: &Config) -> Option<Account> {
 pub fn assume(account: &Account, purpose: Purpose, log: &Logger) -> Result<()> {
     let name = &account.name;
     let missing = account.assume(purpose, log).map_err(|e| {
-        let why = format!(
-            "{e}; where a sandbox or a container refuses this to root, start syncsup as {name}: by User={name} in a systemd unit, or the user of the container"
-        );
-        Error::system(format!("cannot become user {name}"), why)
+        let why = say!("{}; where a sandbox or a container refuses this to root, start syncsup as {}: by User={} in a systemd unit, or the user of the container", e, name, name);
+        Error::system(say!("cannot become user {}", name), why)
     })?;
     for capability in missing {
         warn!(log, "root has no CAP_{capability} here, so user {name} does without it");
@@ -77,7 +76,7 @@ pub fn beyond(config: &Config) -> Vec<Diagnostic> {
             && seen.insert(&log.path)
             && let Some(why) = unwritable(log.path.as_path(), &shown, user)
         {
-            let text = format!("fail log {} cannot be written: {why}", log.path);
+            let text = say!("fail log {} cannot be written: {}", log.path, why);
             found.push(Diagnostic { severity, ..Diagnostic::error(&localpath.place, text) });
         }
     }
@@ -90,18 +89,21 @@ fn beyond_named(config: &Config, name: &str) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for remote in config.localpaths.iter().flat_map(|localpath| &localpath.remotes) {
         if params::has(&remote.peer.params, "open-noatime") {
-            let text = format!(
-                "remote {}: with --open-noatime, rsync as user {name} can open only files of that user; remove it",
-                remote.name()
+            let text = say!(
+                "remote {}: with --open-noatime, rsync as user {} can open only files of that user; remove it",
+                remote.name(),
+                name
             );
             found.push(warning(&remote.place, text));
         }
     }
     let least = sysctl::read("net.ipv4.ip_unprivileged_port_start").unwrap_or(ROOTS_PORTS);
     if let Some(http) = config.http.as_ref().filter(|http| u64::from(http.listen.port()) < least) {
-        let text = format!(
-            "http listen={}: user {name} can listen on port {least} and above only; choose such a port",
-            http.listen
+        let text = say!(
+            "http listen={}: user {} can listen on port {} and above only; choose such a port",
+            http.listen,
+            name,
+            least
         );
         found.push(Diagnostic::error(&http.place, text));
     }
@@ -122,17 +124,23 @@ fn unwritable(file: &Path, name: &str, user: User) -> Option<String> {
             return None;
         }
         Err(e) => {
-            return Some(format!(
-                "user {name} may not create files in {} ({e}); choose a directory that belongs to {name}, such as one made with install -d -o {name} -m 700 /var/log/syncsup",
-                dir.display()
+            return Some(say!(
+                "user {} may not create files in {} ({}); choose a directory that belongs to {}, such as one made with install -d -o {} -m 700 /var/log/syncsup",
+                name,
+                dir.display(),
+                e,
+                name,
+                name
             ));
         }
     }
     let (file_facts, dir_facts) = (facts(file).ok()?, facts(dir).ok()?);
     let owner = protected_from(file_facts, dir_facts, user)?;
-    Some(format!(
-        "it belongs to user {owner}, and {} lets only its owner replace it; run chown {name} {}",
+    Some(say!(
+        "it belongs to user {}, and {} lets only its owner replace it; run chown {} {}",
+        owner,
         dir.display(),
+        name,
         file.display()
     ))
 }

@@ -7,6 +7,7 @@ use super::names::localpath_id;
 use super::note::{StateNote, read};
 use crate::config::{self, model::Config, module};
 use crate::journal::FILE_NAME;
+use crate::language::say;
 use crate::sys::lock::{self, Lock};
 use std::fs::{self, Metadata};
 use std::io;
@@ -137,8 +138,8 @@ fn standing(id: &str, of: Option<&StateNote>, files: &[PathBuf]) -> Standing {
         }
     }
     match (of, broken) {
-        (_, Some(file)) => Standing::Unknown(format!("{} has errors", file.display())),
-        (None, None) => Standing::Unknown("its localpath is unknown".into()),
+        (_, Some(file)) => Standing::Unknown(say!("{} has errors", file.display())),
+        (None, None) => Standing::Unknown(say!("its localpath is unknown")),
         (Some(_), None) => Standing::Removed,
     }
 }
@@ -154,7 +155,7 @@ fn names(config: &Config, module: Option<&str>, id: &str) -> bool {
 /// Removes a directory, unless a process has started to use it.
 pub fn remove(found: &StateDir) -> io::Result<()> {
     match locks(&found.dir)? {
-        Locks::Held { .. } => Err(io::Error::other("an instance has begun to use it")),
+        Locks::Held { .. } => Err(io::Error::other(say!("an instance has begun to use it"))),
         Locks::Ours(_held) => fs::remove_dir_all(&found.dir),
     }
 }

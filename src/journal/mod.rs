@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod failures;
+mod linked;
 mod mark;
 mod marks;
 mod mounts;

@@ -99,6 +99,8 @@ pub struct Settlement {
     /// Settled paths that were marked as deleted, with these events. A row of one that is pushed a second time because of
     /// an old receiver must delete it then, too.
     pub deleted: Vec<(RelPath, Events)>,
+    /// Records of [`Journal::link`] none of whose files has two names any longer.
+    pub parted: Vec<i64>,
     /// Added to the totals.
     pub pushed: Totals,
     /// A push succeeded.
@@ -204,6 +206,7 @@ impl Journal {
         tx.execute("DELETE FROM verify WHERE remote = ?1", [name])?;
         tx.execute("DELETE FROM times WHERE remote = ?1", [name])?;
         tx.execute("DELETE FROM recent WHERE remote = ?1", [name])?;
+        tx.execute("DELETE FROM linked WHERE remote = ?1", [name])?;
         tx.execute("DELETE FROM remote WHERE name = ?1", [name])?;
         tx.commit()?;
         Ok(())
@@ -359,6 +362,9 @@ impl Journal {
         }
         tell_deleted(&tx, remote, &end.deleted)?;
         super::recent::note(&tx, remote, &end.settled, now_ms)?;
+        for id in &end.parted {
+            tx.prepare_cached("DELETE FROM linked WHERE id = ?1")?.execute([id])?;
+        }
         tx.prepare_cached(
             "UPDATE remote SET cursor = max(cursor, ?2), files = files + ?3, bytes = bytes + ?4,
                deleted = deleted + ?5, entries = max(0, entries + ?8 - ?5), last_success = CASE WHEN ?6 THEN ?7 ELSE last_success END WHERE name = ?1",

@@ -132,6 +132,7 @@ fn later_tables(db: &Connection) -> Result<()> {
     super::verify::prepare(db)?;
     super::times::prepare(db)?;
     super::recent::prepare(db)?;
+    super::linked::prepare(db)?;
     super::mounts::prepare(db)?;
     super::open::prepare(db)
 }

@@ -1,13 +1,33 @@
 //! The supervisor's control socket: the requests of commands, and the answers.
 
 use super::{InstanceStatus, LocalPathStatus, VerifyJob, VerifyPart};
+use crate::language::Language;
 use crate::path::{OsBytes, RelPath};
 use serde::{Deserialize, Serialize};
 
 /// The longest request, in bytes.
 pub const REQUEST_MAX: usize = 64 << 10;
 
-/// A command to the supervisor over its control socket: one JSON line each way.
+/// What a command sends: one JSON line. The answer is one, too. A request alone asks for an English answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Asked {
+    /// The language of the answer, as far as people read it.
+    pub language: Language,
+    /// The request.
+    pub request: Request,
+}
+
+impl Asked {
+    /// Reads a line.
+    pub fn read(line: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(line).or_else(|_| {
+            let request = serde_json::from_slice(line)?;
+            Ok(Self { language: Language::English, request })
+        })
+    }
+}
+
+/// A command to the supervisor over its control socket.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {

@@ -2,6 +2,8 @@
 
 use super::{FromChild, PusherState, ToChild};
 use crate::config::model::LocalPath;
+use crate::help_topic::HelpTopic;
+use crate::language::{Text, words};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -68,10 +70,13 @@ pub enum FromPlugin {
 pub struct PluginStatus {
     /// Its kind, with a number if several plugins have that kind.
     pub name: String,
-    /// The state in one word: `idle`, `waiting` (for remotes, or for its time), `calling`, `failing`, `held`.
-    pub state: String,
+    /// The state in one word.
+    pub state: PluginState,
     /// The reason, and the error.
     pub reason: Option<String>,
+    /// The section of docs/troubleshooting.md for it.
+    #[serde(default)]
+    pub help: Option<HelpTopic>,
     /// Changes for which it has not been called yet.
     pub waiting: u64,
     /// The changes of these for which a call failed at least once.
@@ -82,6 +87,41 @@ pub struct PluginStatus {
     pub calls: u64,
     /// The time of the last successful call, in milliseconds since 1970.
     pub last_success_ms: Option<i64>,
+}
+
+/// A plugin's state in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PluginState {
+    /// Nothing to do.
+    #[default]
+    Idle,
+    /// It waits for remotes, or for its time.
+    Waiting,
+    /// A call runs.
+    Calling,
+    /// The last call failed. It is repeated.
+    Failing,
+    /// Nothing is called: the localpath is held, or the journal cannot be used.
+    Held,
+}
+
+impl PluginState {
+    /// The word for users, in the terminal and on the page.
+    pub fn word(self) -> &'static str {
+        self.text().0
+    }
+
+    /// The word in both languages.
+    pub fn text(self) -> Text<'static> {
+        match self {
+            PluginState::Idle => words::IDLE,
+            PluginState::Waiting => words::WAITING,
+            PluginState::Calling => words::CALLING,
+            PluginState::Failing => words::FAILS,
+            PluginState::Held => words::HELD,
+        }
+    }
 }
 
 impl FromChild for FromPlugin {}

@@ -2,6 +2,8 @@
 
 use super::{FromChild, Ticket, ToChild, VerifyJob, VerifyPart, VerifyProgress};
 use crate::config::model::{LocalPath, Remote};
+use crate::help_topic::{HelpTopic, Reason};
+use crate::language::{Text, words};
 use crate::path::RelPath;
 use crate::reconcile_reason::ReconcileReason;
 use serde::{Deserialize, Serialize};
@@ -27,12 +29,12 @@ pub enum ToPusher {
     Spare,
     /// A push needs the spare slot: return it now.
     Yield,
-    /// Compare everything, for this reason.
-    Reconcile(ReconcileReason),
+    /// Compare everything.
+    Reconcile(ReconcileRequest),
     /// End the hold of a reconcile.
     Release,
     /// The watcher holds the localpath, and why; `None` ends the hold.
-    Hold(Option<String>),
+    Hold(Option<Reason>),
     /// `syncsup wait`: report when everything marked up to `seq` is settled.
     Await {
         /// The number of the request.
@@ -61,6 +63,15 @@ pub enum ToPusher {
     },
 }
 
+/// A request for a reconcile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReconcileRequest {
+    /// The reason.
+    pub why: ReconcileReason,
+    /// The supervisor's number for it: its requests to one remote are counted from 1.
+    pub number: u64,
+}
+
 /// A pusher's part of the configuration.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PusherStart {
@@ -78,6 +89,8 @@ pub struct PusherStart {
     pub settings: String,
     /// A reconcile is requested regardless of the journal (`-r`, or the journal was quarantined).
     pub reconcile: Option<ReconcileReason>,
+    /// The number of the supervisor's last request for a reconcile.
+    pub requests: u64,
     /// Log each path.
     pub debug: bool,
 }
@@ -134,6 +147,9 @@ pub struct PusherStatus {
     pub state: PusherState,
     /// rsync's error message, or the action that is required.
     pub reason: Option<String>,
+    /// The section of docs/troubleshooting.md for what keeps it from being in sync.
+    #[serde(default)]
+    pub help: Option<HelpTopic>,
     /// Marks after the cursor.
     pub waiting: u64,
     /// Rows in `owed`.
@@ -159,6 +175,9 @@ pub struct PusherStatus {
     /// Completed batches since the pusher started.
     #[serde(default)]
     pub pushes: u64,
+    /// The deletions that the delete guard holds until `syncsup release`.
+    #[serde(default)]
+    pub held_deletions: Option<u64>,
     /// The last comparison was incomplete. It is repeated later, and `reason` contains the obstacle.
     #[serde(default)]
     pub incomplete: bool,
@@ -166,6 +185,12 @@ pub struct PusherStatus {
     pub reconcile: Option<ReconcileProgress>,
     /// Completed reconciles since the pusher started.
     pub reconciles_done: u64,
+    /// The number of the supervisor's last request for a reconcile that is in the journal.
+    #[serde(default)]
+    pub requests_recorded: u64,
+    /// The number of the last one that a reconcile has completed.
+    #[serde(default)]
+    pub requests_completed: u64,
     /// The rolling comparison, if a `verify_schedule` is configured.
     #[serde(default)]
     pub verify: Option<VerifyProgress>,
@@ -204,6 +229,30 @@ pub struct ReconcileProgress {
     /// Bytes of these files sent so far.
     #[serde(default)]
     pub bytes_done: u64,
+    /// How fast that goes, once it is known.
+    #[serde(default)]
+    pub rate: Option<ReconcileRate>,
+}
+
+impl ReconcileProgress {
+    /// The share that is done, from 0 to 1. Bytes count as much as paths, because files differ in size.
+    pub fn share(&self) -> f64 {
+        let of = |done: u64, all: u64| (done.min(all) as f64) / (all.max(1) as f64);
+        let paths = of(self.done, self.found);
+        match self.bytes {
+            0 => paths,
+            bytes => (paths + of(self.bytes_done, bytes)) / 2.0,
+        }
+    }
+}
+
+/// How fast the result of a reconcile is pushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReconcileRate {
+    /// Bytes of files in a second.
+    pub bytes_per_s: u64,
+    /// Seconds until everything is pushed, if it goes on like that. `None` at a standstill.
+    pub left_s: Option<u64>,
 }
 
 /// A remote's state in one word.
@@ -230,14 +279,19 @@ pub enum PusherState {
 impl PusherState {
     /// The word for users, in the terminal and on the page.
     pub fn word(self) -> &'static str {
+        self.text().0
+    }
+
+    /// The word in both languages.
+    pub fn text(self) -> Text<'static> {
         match self {
-            PusherState::InSync => "in sync",
-            PusherState::Behind => "behind",
-            PusherState::Pushing => "pushing",
-            PusherState::Reconciling => "reconciling",
-            PusherState::Backoff => "in trouble",
-            PusherState::Held => "held",
-            PusherState::Down => "down",
+            PusherState::InSync => words::IN_SYNC,
+            PusherState::Behind => words::BEHIND,
+            PusherState::Pushing => words::PUSHING,
+            PusherState::Reconciling => words::RECONCILING,
+            PusherState::Backoff => words::IN_TROUBLE,
+            PusherState::Held => words::HELD,
+            PusherState::Down => words::DOWN,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use super::{ChildStatus, FromChild, InstanceStatus, ToChild};
 use crate::config::model::HttpServer;
+use crate::help_topic::HelpTopic;
+use crate::language::{Text, words};
 use serde::{Deserialize, Serialize};
 
 /// Supervisor to reporter.
@@ -41,12 +43,47 @@ pub enum FromReporter {
 pub struct ReporterStatus {
     /// Address and port.
     pub listen: String,
-    /// `starting`, `listening`, `refused` (for example because the port is in use; retried every second) or `down`.
-    pub state: String,
+    /// Whether it answers.
+    pub state: ReporterState,
     /// Why it does not listen.
     pub reason: Option<String>,
+    /// The section of docs/troubleshooting.md for it.
+    #[serde(default)]
+    pub help: Option<HelpTopic>,
     /// Its process.
     pub process: ChildStatus,
+}
+
+/// A reporter's state in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReporterState {
+    /// It has not said anything yet.
+    #[default]
+    Starting,
+    /// It answers.
+    Listening,
+    /// It cannot listen, for example because the port is in use; retried every second.
+    Refused,
+    /// It does not run.
+    Down,
+}
+
+impl ReporterState {
+    /// The word for users, in the terminal and on the page.
+    pub fn word(self) -> &'static str {
+        self.text().0
+    }
+
+    /// The word in both languages.
+    pub fn text(self) -> Text<'static> {
+        match self {
+            ReporterState::Starting => words::STARTING,
+            ReporterState::Listening => words::LISTENING,
+            ReporterState::Refused => words::REFUSED,
+            ReporterState::Down => words::DOWN,
+        }
+    }
 }
 
 /// The output of `status --json`, and of the reporter's `/status.json`.

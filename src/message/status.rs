@@ -1,7 +1,8 @@
 //! The contents of `status --json`. Its keys are documented in syncsup(8). They stay stable; new ones may be added.
 
 use super::{PluginStatus, PusherState, PusherStatus, ReporterStatus};
-use crate::figures;
+use crate::help_topic::HelpTopic;
+use crate::language::{Language, Text, words};
 use crate::path::{OsBytes, RelPath};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -34,10 +35,13 @@ pub struct InstanceStatus {
 pub struct LocalPathStatus {
     /// The directory.
     pub watch: OsBytes,
-    /// `starting`, `scanning`, `watching`, `degraded`, `held` or `down`.
-    pub state: String,
+    /// The state in one word.
+    pub state: LocalPathState,
     /// The reason, if the state is not `watching`.
     pub reason: Option<String>,
+    /// The section of docs/troubleshooting.md for it.
+    #[serde(default)]
+    pub help: Option<HelpTopic>,
     /// Directories watched.
     pub watches: u64,
     /// Files that are written and not yet closed, so that the remotes lack their current content.
@@ -59,6 +63,49 @@ pub struct LocalPathStatus {
     pub plugin_runner: Option<ChildStatus>,
 }
 
+/// A localpath's state in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LocalPathState {
+    /// Its watcher has not said anything yet.
+    #[default]
+    Starting,
+    /// Everything is watched; earlier changes are being searched for.
+    Scanning,
+    /// The normal state.
+    Watching,
+    /// Something cannot be watched or written.
+    Degraded,
+    /// The directory is not the one to replicate: nothing is pushed.
+    Held,
+    /// No watcher runs.
+    Down,
+}
+
+impl LocalPathState {
+    /// The word for users, in the terminal and on the page.
+    pub fn word(self) -> &'static str {
+        self.text().0
+    }
+
+    /// The word in both languages.
+    pub fn text(self) -> Text<'static> {
+        match self {
+            LocalPathState::Starting => words::STARTING,
+            LocalPathState::Scanning => words::SCANNING,
+            LocalPathState::Watching => words::WATCHING,
+            LocalPathState::Degraded => words::DEGRADED,
+            LocalPathState::Held => words::HELD,
+            LocalPathState::Down => words::DOWN,
+        }
+    }
+
+    /// True if every change is noticed.
+    pub fn notices(self) -> bool {
+        matches!(self, LocalPathState::Scanning | LocalPathState::Watching)
+    }
+}
+
 /// One remote of a localpath.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RemoteStatus {
@@ -76,18 +123,24 @@ pub struct RemoteStatus {
     /// The time of the next scheduled full comparison, in milliseconds since 1970, to the second.
     #[serde(default)]
     pub next_reconcile_ms: Option<i64>,
+    /// The number of requests for a reconcile so far. 0 if the supervisor is of a version that does not count them.
+    #[serde(default)]
+    pub requests: u64,
     /// Its pusher.
     pub pusher: ChildStatus,
 }
 
 impl LocalPathStatus {
     /// `1 file open since 40 s`, if files are open.
-    pub fn open_words(&self, now_ms: i64) -> Option<String> {
+    pub fn open_words(&self, now_ms: i64, language: Language) -> Option<String> {
         let since = now_ms.saturating_sub(self.open_since_ms?).max(0) as u64;
-        let since =
-            if since < 60_000 { format!("{} s", since / 1000) } else { figures::span(since) };
-        let files = figures::count(self.open_files, "file", "files");
-        Some(format!("{files} open since {since}")).filter(|_| self.open_files > 0)
+        let since = match since {
+            // Whole seconds.
+            0..60_000 => language.seconds(since / 1000 * 1000).replace(".0 ", " "),
+            _ => language.span(since),
+        };
+        let files = language.count(self.open_files, words::FILES);
+        Some(language.say(words::OPEN, &[&files, &since])).filter(|_| self.open_files > 0)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{FromChild, Ticket, ToChild};
 use crate::config::model::LocalPath;
+use crate::help_topic::Reason;
 use crate::path::RelPath;
 use crate::reconcile_reason::ReconcileReason;
 use serde::{Deserialize, Serialize};
@@ -96,16 +97,13 @@ pub enum WatcherState {
     /// Every directory is watched, and every earlier change is marked.
     Watching,
     /// Some directories could not be watched and are scanned every minute: the reason, and the remedy.
-    Degraded(String),
+    Degraded(Reason),
     /// The journal accepts no marks (for example because the disk is full), so no new change is pushed: the reason.
     /// Changes made during that time are found when it accepts marks again.
     Refused(String),
     /// The root is missing or was replaced. Nothing is pushed until it is back.
-    Held(String),
+    Held(Reason),
 }
-
-/// The reason why a released root is held for a moment. It is no error.
-pub const ADOPTING: &str = "the root is being taken as it is now";
 
 impl FromChild for FromWatcher {
     fn rests(&self) -> bool {

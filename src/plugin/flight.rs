@@ -5,6 +5,7 @@ use super::queue::{self, Fault, Outcome};
 use super::run::Runner;
 use super::station::{Flight, How, Landed};
 use super::subject::{Decision, Subject, decide};
+use crate::help_topic::HelpTopic;
 use crate::journal::{CallEnd, Due, JournalError};
 use crate::path::RelPath;
 use crate::stat::{Kind, Stat};
@@ -229,11 +230,12 @@ impl Runner {
         self.said.failed = true;
         if let CallEnd::GivenUp { attempts, .. } = end {
             warn!(self.log, "given up"; "plugin" => &station.name, "path" => due.path.to_string(),
-                "tries" => attempts, "why" => error);
+                "tries" => attempts, "why" => error, "help" => HelpTopic::PluginFailing.command());
         } else if station.said.as_ref() != Some(error) {
             // Logged once per kind of trouble: a plugin that is down must not fill the log.
             warn!(self.log, "a call failed; trying again"; "plugin" => &station.name,
-                "path" => due.path.to_string(), "why" => error);
+                "path" => due.path.to_string(), "why" => error,
+                "help" => HelpTopic::PluginFailing.command());
             station.said = Some(error.clone());
         }
         Ok(())

@@ -4,8 +4,9 @@ use super::alarm::environment;
 use super::fail_log;
 use super::prepare::TRACE;
 use super::run::Runner;
+use crate::help_topic::HelpTopic;
 use crate::journal::JournalError;
-use crate::message::{ALIVE_EVERY_MS, FromPlugin, PluginStatus};
+use crate::message::{ALIVE_EVERY_MS, FromPlugin, PluginState, PluginStatus};
 use crate::path::plugin_fail_log_part;
 use crate::sys::poll::{self, Interest};
 use crate::sys::program::Program;
@@ -121,17 +122,19 @@ impl Runner {
             self.said.failed |= before != backlog.failing + backlog.given_up;
             let held = self.hold.clone().or_else(|| self.retry_why.clone());
             let state = match () {
-                () if held.is_some() => "held",
-                () if station.lane.failures() > 0 => "failing",
-                () if station.lane.flying() > 0 => "calling",
-                () if backlog.waiting > 0 => "waiting",
-                () => "idle",
+                () if held.is_some() => PluginState::Held,
+                () if station.lane.failures() > 0 => PluginState::Failing,
+                () if station.lane.flying() > 0 => PluginState::Calling,
+                () if backlog.waiting > 0 => PluginState::Waiting,
+                () => PluginState::Idle,
             };
             // The current error. The call that has waited longest may not have it.
             let now = station.last.clone().filter(|_| station.lane.failures() > 0);
+            let fails = station.lane.failures() > 0 || backlog.failing + backlog.given_up > 0;
             all.push(PluginStatus {
                 name: station.name.clone(),
-                state: state.into(),
+                state,
+                help: (held.is_none() && fails).then_some(HelpTopic::PluginFailing),
                 reason: held.or(now).or(backlog.first_error),
                 waiting: backlog.waiting,
                 failing: backlog.failing,

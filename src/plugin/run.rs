@@ -5,6 +5,7 @@ use super::caller::Pool;
 use super::prepare::{Control, open_journal, take_lock};
 use super::station::{Flight, Landed, Station};
 use crate::config::model::{Commands, plugin_titles};
+use crate::help_topic::HelpTopic;
 use crate::journal::{Journal, JournalError, Marked, RootCheck};
 use crate::message::{FromPlugin, PluginStart, PluginStatus, RemoteHealth, ToPlugin};
 use crate::sys::begin::{Begun, begin, cannot_start};
@@ -283,7 +284,7 @@ impl Runner {
             let gone = self.journal.give_up_old(&station.key, before, wall)?;
             if gone > 0 {
                 warn!(self.log, "given up: no call was possible for too long"; "plugin" => &station.name,
-                    "paths" => gone);
+                    "paths" => gone, "help" => HelpTopic::PluginFailing.command());
                 self.said.failed = true;
             }
         }

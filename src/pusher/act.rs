@@ -15,6 +15,7 @@ use super::slot::Slot;
 use super::state::{
     Action, CompareEnd, CompareSpec, Event, JobSpec, OwedDirs, PushEnd, RecentlySettled,
 };
+use crate::help_topic::HelpTopic;
 use crate::journal::{Events, Instead, JournalError, Owe, Owed, Settlement};
 use crate::message::FromPusher;
 use crate::path::OsBytes;
@@ -329,7 +330,7 @@ impl Pusher {
             && path_worth_logging(first.attempts)
         {
             warn!(context.log, "paths failed"; "count" => failed.len(), "first" => first.path.to_string(),
-                "why" => first.error.clone());
+                "why" => first.error.clone(), "help" => HelpTopic::FailingPaths.command());
         }
         // Paths that are settled by the cursor alone were not in the fail log.
         let rows = !(end.done.is_empty() && end.owe.is_empty());

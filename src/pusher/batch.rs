@@ -198,6 +198,11 @@ impl Findings {
         own.or_else(|| self.dispositions.get(self.replaced.get(path)?))
     }
 
+    /// True if this path, or one above it, is not settled.
+    pub fn leaves_at_or_above(&self, path: &RelPath) -> bool {
+        path.prefixes().any(|path| self.of(&path).is_some())
+    }
+
     /// The names that no item covers and about which something was found, such as a name on the remote below one that is
     /// gone here. Where one has failed, the item above it fails in its place.
     fn beyond(&mut self, items: &[Item]) -> Vec<RelPath> {

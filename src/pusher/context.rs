@@ -8,6 +8,7 @@ pub use rsyncs::Sent;
 use super::coarse_times;
 use super::fail_log;
 use super::job_error::JobError;
+use super::linked::{self, Linked};
 use super::master::Master;
 use super::plan::{self, Limits, Marked};
 use super::privileges;
@@ -19,7 +20,8 @@ use super::supervisor_link::SupervisorLink;
 use crate::config::check::login_hint;
 use crate::config::probe::{Machine, Probe};
 use crate::filter::Filter;
-use crate::journal::{Journal, JournalError, Owed, RootCheck};
+use crate::help_topic::{HelpTopic, Reason};
+use crate::journal::{Journal, JournalError, Owed, RootCheck, Settlement};
 use crate::message::{FromPusher, PusherStart};
 use crate::path::{RelPath, fail_log_part};
 use crate::rsync::argv;
@@ -114,6 +116,8 @@ pub struct Context {
     refuses_sparse: Cell<bool>,
     /// The remote gives moved files new names.
     renames: Cell<bool>,
+    /// Files that the remote may have under two names.
+    pub linked: Linked,
     /// The window within which the remote's times are equal, if they are coarse.
     window: Option<i32>,
     /// A first copy has shown whether the remote's times are coarse.
@@ -169,6 +173,7 @@ impl Context {
             excluded: RefCell::default(),
             refuses_sparse: Cell::new(false),
             renames: Cell::new(true),
+            linked: Linked::default(),
             window: None,
             times_known: Cell::new(false),
             charsets,
@@ -265,17 +270,24 @@ impl Context {
     /// replaced root everything would look deleted.
     pub fn open_root(&self) -> Result<Root, JobError> {
         let watch = self.start.localpath.watch.as_path();
-        let root = Root::open(watch)
-            .map_err(|e| JobError::Root(format!("{}: {e}", self.start.localpath.watch)))?;
-        let id = root.id().map_err(|e| JobError::Root(e.to_string()))?;
+        let unreadable = |e: io::Error| {
+            let help = match e.kind() {
+                io::ErrorKind::NotFound => HelpTopic::RootGone,
+                _ => HelpTopic::RootUnreadable,
+            };
+            JobError::Root(Reason::new(help, format!("{}: {e}", self.start.localpath.watch)))
+        };
+        let root = Root::open(watch).map_err(unreadable)?;
+        let id = root.id().map_err(unreadable)?;
         let checkpoint = self.journal.checkpoint()?;
         if self.root_check.borrow_mut().is_same(checkpoint.as_ref(), id) {
             return Ok(root);
         }
-        Err(JobError::Root(format!(
+        let why = format!(
             "{}: not the directory that was watched before; if this is intended: syncsup release {}",
             self.start.localpath.watch, self.start.localpath.watch
-        )))
+        );
+        Err(JobError::Root(Reason::new(HelpTopic::RootReplaced, why)))
     }
 
     /// Remembers that the receiver does not support `--delete-missing-args`.
@@ -469,6 +481,26 @@ impl Context {
         self.renames.set(false);
     }
 
+    /// Reads from the journal which files the remote may have under two names. A predecessor could not part them, so
+    /// they are pushed now.
+    pub fn recall_linked(&mut self, now_ms: i64) -> Result<(), JournalError> {
+        for (id, files) in self.journal.linked(&self.name)? {
+            self.linked.add(id, files);
+        }
+        if self.linked.is_empty() {
+            return Ok(());
+        }
+        let owe = self.linked.names().map(|name| linked::part(name.clone(), now_ms)).collect();
+        self.journal.settle(&self.name, &Settlement { owe, ..Settlement::default() }, now_ms)
+    }
+
+    /// Records that the remote is about to get second names for files.
+    pub fn link(&mut self, files: &[[RelPath; 2]]) -> Result<(), JournalError> {
+        let id = self.journal.link(&self.name, files)?;
+        self.linked.add(id, files.to_vec());
+        Ok(())
+    }
+
     /// Reads the window of the remote's times from the journal.
     pub fn recall_window(&mut self) -> Result<(), JournalError> {
         self.window = self.journal.times_window(&self.name)?;
@@ -541,7 +573,8 @@ impl Context {
         // Another lane may already have learnt it.
         if self.refused.borrow_mut().insert(option) {
             warn!(self.log, "the remote's daemon refuses an option of rsync (`refuse options`)";
-                "option" => format!("--{option}"), "instead" => instead);
+                "option" => format!("--{option}"), "instead" => instead,
+                "help" => HelpTopic::RefusedOption.command());
         }
         true
     }

@@ -9,7 +9,7 @@ use crate::config::model::{LocalPath, Remote};
 use crate::figures::count;
 use crate::journal::{Marked, Owed};
 use crate::path::{RelPath, as_written};
-use crate::rsync::argv::{self, Form, Options};
+use crate::rsync::argv::{self, Check, Form, Options};
 use crate::rsync::trash;
 use crate::shell::{octal, quoted};
 use std::collections::HashSet;
@@ -163,8 +163,14 @@ fn line(
 ) -> Vec<u8> {
     let delete = localpath.inotify.delete;
     let force = delete && facts.excluded.is_nothing();
-    let options =
-        Options { checksum: true, dry: false, delete, force, stats: false, unchanged: false };
+    let options = Options {
+        check: Check::Content,
+        dry: false,
+        delete,
+        force,
+        stats: false,
+        unchanged: false,
+    };
     let command = |form: &Form, options: Options| -> Vec<u8> {
         let mut arguments = argv::argv(&remote.peer, form, options);
         // A push uses these forms as a dry run.

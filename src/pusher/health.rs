@@ -1,6 +1,7 @@
 //! Whether a remote answers, when it is retried, and when that is logged. Pure: the time is given.
 
 use crate::config::model::FailLog;
+use crate::help_topic::Reason;
 use std::time::Duration;
 
 /// The longest wait before a failed path is pushed again, when no `failLog` says otherwise.
@@ -18,7 +19,7 @@ pub enum Health {
         /// When it is retried.
         until: Duration,
         /// rsync's message.
-        message: String,
+        reason: Reason,
         /// The job that met the trouble.
         met_by: MetBy,
     },
@@ -29,7 +30,7 @@ pub enum Health {
         /// When it is retried.
         until: Duration,
         /// rsync's message.
-        message: String,
+        reason: Reason,
         /// The job that met the trouble.
         met_by: MetBy,
     },
@@ -63,14 +64,17 @@ impl Health {
         }
     }
 
-    /// rsync's message, while the remote is in trouble.
-    pub fn message(&self) -> Option<&str> {
+    /// Why the remote is in trouble.
+    pub fn reason(&self) -> Option<&Reason> {
         match self {
             Health::Good => None,
-            Health::Backoff { message, .. } | Health::Misconfigured { message, .. } => {
-                Some(message)
-            }
+            Health::Backoff { reason, .. } | Health::Misconfigured { reason, .. } => Some(reason),
         }
+    }
+
+    /// rsync's message, while the remote is in trouble.
+    pub fn message(&self) -> Option<&str> {
+        self.reason().map(|reason| reason.why.as_str())
     }
 
     /// When the remote may be tried. `None` means at any time.
@@ -111,27 +115,27 @@ impl Health {
         &self,
         now: Duration,
         wait: Duration,
-        message: String,
+        reason: Reason,
         met_by: MetBy,
     ) -> Health {
         let failures = self.failures().saturating_add(1);
-        Health::Backoff { failures, until: now + wait, message, met_by: self.now_met_by(met_by) }
+        Health::Backoff { failures, until: now + wait, reason, met_by: self.now_met_by(met_by) }
     }
 
     /// The state after one more failure that the operator must fix.
-    pub fn after_refusal(&self, now: Duration, message: String, met_by: MetBy) -> Health {
+    pub fn after_refusal(&self, now: Duration, reason: Reason, met_by: MetBy) -> Health {
         let failures = self.failures().saturating_add(1);
         let (until, met_by) = (now + MISCONFIGURED_RETRY, self.now_met_by(met_by));
-        Health::Misconfigured { failures, until, message, met_by }
+        Health::Misconfigured { failures, until, reason, met_by }
     }
 
     /// True if this failure is worth a line in the log: the first one, then at growing intervals, and when the message
     /// or the kind of trouble is new.
     pub fn worth_logging(&self, before: &Health) -> bool {
         let kind = |h: &Health| match h {
-            Health::Good => (0, String::new()),
-            Health::Backoff { message, .. } => (1, message.clone()),
-            Health::Misconfigured { message, .. } => (2, message.clone()),
+            Health::Good => (0, None),
+            Health::Backoff { reason, .. } => (1, Some(reason.clone())),
+            Health::Misconfigured { reason, .. } => (2, Some(reason.clone())),
         };
         self.failures().is_power_of_two() || (kind(self) != kind(before) && self.failures() < 8)
     }
@@ -186,6 +190,11 @@ pub fn path_worth_logging(attempts: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::help_topic::HelpTopic;
+
+    fn reason(why: &str) -> Reason {
+        Reason::new(HelpTopic::Unreachable, why)
+    }
 
     #[test]
     fn backoff_depends_on_the_failure() {
@@ -203,7 +212,8 @@ mod tests {
         let mut logged = 0;
         for n in 0..100 {
             let now = Duration::from_secs(n);
-            let next = health.after_trouble(now, Duration::from_secs(1), "down".into(), MetBy::Any);
+            let next =
+                health.after_trouble(now, Duration::from_secs(1), reason("down"), MetBy::Any);
             logged += u32::from(next.worth_logging(&health));
             assert!(!next.may_try(now) && next.may_try(now + Duration::from_secs(1)));
             health = next;
@@ -215,10 +225,10 @@ mod tests {
     #[test]
     fn trouble_of_a_push_stays_that_of_a_push() {
         let now = Duration::ZERO;
-        let push = Health::Good.after_trouble(now, now, "full".into(), MetBy::Push);
-        let both = push.after_refusal(now, "no module".into(), MetBy::Any);
+        let push = Health::Good.after_trouble(now, now, reason("full"), MetBy::Push);
+        let both = push.after_refusal(now, reason("no module"), MetBy::Any);
         assert_eq!((both.met_by(), both.failures()), (Some(MetBy::Push), 2));
-        let other = Health::Good.after_refusal(now, "no module".into(), MetBy::Any);
+        let other = Health::Good.after_refusal(now, reason("no module"), MetBy::Any);
         assert_eq!((other.met_by(), Health::Good.met_by()), (Some(MetBy::Any), None));
     }
 

@@ -1,5 +1,6 @@
 //! Local errors that stop a job.
 
+use crate::help_topic::Reason;
 use crate::journal::JournalError;
 
 /// An error that stops a job, and that is not the remote's.
@@ -8,7 +9,7 @@ pub enum JobError {
     /// The journal failed.
     Journal(JournalError),
     /// The root of the localpath is gone, or is another directory.
-    Root(String),
+    Root(Reason),
     /// A system call failed, for example a fork.
     System(String),
 }
@@ -17,7 +18,7 @@ pub enum JobError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LocalError {
     /// The root of the localpath is gone, or is another directory.
-    Root(String),
+    Root(Reason),
     /// A system call failed, for example a fork.
     System(String),
 }
@@ -43,7 +44,8 @@ impl LocalError {
     /// The message for the operator.
     pub fn message(self) -> String {
         match self {
-            LocalError::Root(message) | LocalError::System(message) => message,
+            LocalError::Root(reason) => reason.why,
+            LocalError::System(message) => message,
         }
     }
 }

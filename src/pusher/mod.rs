@@ -28,6 +28,7 @@ pub(crate) mod guard;
 pub(crate) mod health;
 pub(crate) mod in_flight;
 pub(crate) mod job_error;
+
 pub(crate) mod pace;
 pub(crate) mod partial_stats;
 pub(crate) mod pending;
@@ -49,7 +50,9 @@ mod completion;
 mod context;
 mod jobs;
 mod lane;
+mod linked;
 mod master;
+mod meter;
 mod prepare;
 mod privileges;
 mod report;

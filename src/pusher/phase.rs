@@ -1,5 +1,6 @@
 //! Whether the pusher works, is held or stops. Pure: the time is given.
 
+use crate::help_topic::Reason;
 use std::time::Duration;
 
 /// The interval at which a root that this process found missing is looked for.
@@ -13,7 +14,7 @@ pub enum Phase {
     /// Nothing is pushed, for this reason.
     Held {
         /// Why.
-        why: String,
+        reason: Reason,
         /// When the hold ends by itself, if this process found the root missing. `None` if the watcher ends it.
         retry: Option<Duration>,
     },
@@ -39,10 +40,10 @@ pub enum StopCause {
 
 impl Phase {
     /// The watcher holds the localpath for a reason, or ends the hold.
-    pub fn set_hold(&mut self, hold: Option<String>) {
+    pub fn set_hold(&mut self, hold: Option<Reason>) {
         *self = match (&self, hold) {
             (Phase::Stopping { .. }, _) => return,
-            (_, Some(why)) => Phase::Held { why, retry: None },
+            (_, Some(reason)) => Phase::Held { reason, retry: None },
             (_, None) => Phase::Running,
         };
     }
@@ -73,13 +74,13 @@ impl Phase {
     }
 
     /// An rsync could not be started in the root. Returns true if the reason is new.
-    pub fn root_gone(&mut self, why: String, now: Duration) -> bool {
-        let news = self.held() != Some(&why);
+    pub fn root_gone(&mut self, reason: Reason, now: Duration) -> bool {
+        let news = self.held() != Some(&reason);
         match self {
             // Only the watcher ends a hold that it began.
             Phase::Held { retry: None, .. } | Phase::Stopping { .. } => return false,
             Phase::AwaitingRoot | Phase::Held { .. } | Phase::Running => {
-                *self = Phase::Held { why, retry: Some(now + ROOT_RETRY) };
+                *self = Phase::Held { reason, retry: Some(now + ROOT_RETRY) };
             }
         }
         news
@@ -104,9 +105,9 @@ impl Phase {
     }
 
     /// Why nothing is pushed, while it is held.
-    pub fn held(&self) -> Option<&str> {
+    pub fn held(&self) -> Option<&Reason> {
         match self {
-            Phase::Held { why, .. } => Some(why),
+            Phase::Held { reason, .. } => Some(reason),
             Phase::AwaitingRoot | Phase::Running | Phase::Stopping { .. } => None,
         }
     }
@@ -115,19 +116,24 @@ impl Phase {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::help_topic::HelpTopic;
+
+    fn reason(why: &str) -> Reason {
+        Reason::new(HelpTopic::RootGone, why)
+    }
 
     const S: Duration = Duration::from_secs(1);
 
     #[test]
     fn the_watcher_begins_and_ends_a_hold() {
         let mut phase = Phase::AwaitingRoot;
-        phase.set_hold(Some("unmounted".into()));
-        assert_eq!((phase.held(), phase.next_at()), (Some("unmounted"), None));
+        phase.set_hold(Some(reason("unmounted")));
+        assert_eq!((phase.held(), phase.next_at()), (Some(&reason("unmounted")), None));
         assert!(
-            !phase.retry(99 * S) && !phase.root_gone("gone".into(), S),
+            !phase.retry(99 * S) && !phase.root_gone(reason("gone"), S),
             "only the watcher ends it"
         );
-        assert_eq!(phase.held(), Some("unmounted"));
+        assert_eq!(phase.held(), Some(&reason("unmounted")));
         phase.set_hold(None);
         assert_eq!(phase, Phase::Running);
     }
@@ -135,12 +141,12 @@ mod tests {
     #[test]
     fn a_root_that_is_gone_is_looked_for_again() {
         let mut phase = Phase::Running;
-        assert!(phase.root_gone("gone".into(), S));
+        assert!(phase.root_gone(reason("gone"), S));
         assert_eq!(phase.next_at(), Some(2 * S));
         assert!(!phase.retry(S) && phase.retry(2 * S));
         assert_eq!((phase.held(), phase.next_at()), (None, None));
-        assert!(phase.root_gone("gone".into(), 3 * S) && !phase.root_gone("gone".into(), 4 * S));
-        phase.set_hold(Some("held".into()));
+        assert!(phase.root_gone(reason("gone"), 3 * S) && !phase.root_gone(reason("gone"), 4 * S));
+        phase.set_hold(Some(reason("held")));
         assert_eq!(phase.next_at(), None);
     }
 
@@ -148,8 +154,8 @@ mod tests {
     fn a_stop_is_final_and_only_comes_sooner() {
         let mut phase = Phase::Running;
         phase.stop(9 * S, StopCause::Requested);
-        phase.set_hold(Some("unmounted".into()));
-        assert!(!phase.retry(10 * S) && !phase.root_gone("gone".into(), S));
+        phase.set_hold(Some(reason("unmounted")));
+        assert!(!phase.retry(10 * S) && !phase.root_gone(reason("gone"), S));
         assert!(phase.is_stopping() && !phase.is_orphaned() && phase.held().is_none());
         phase.stop(3 * S, StopCause::Orphaned);
         phase.stop(5 * S, StopCause::Requested);

@@ -82,8 +82,8 @@ pub struct Renamed {
     pub to: RelPath,
 }
 
-/// The plan of a batch. No path is in two of `present`, `checksum`, `large`, `rest`, `absent`
-/// and `failed`.
+/// The plan of a batch. No path is in two of `present`, `checksum`, `replace`, `large`, `rest`,
+/// `absent` and `failed`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Entries that exist.
@@ -94,7 +94,9 @@ pub struct Plan {
     /// remote's file may have the same size and mtime but other content. They are compared by
     /// content (`--checksum`).
     pub checksum: Vec<RelPath>,
-    /// Every regular file of `present`, `checksum`, `large` and `rest`, with its mtime when it was planned.
+    /// Regular files that the remote may have under another name, too. They are sent in any case, and replaced.
+    pub replace: Vec<RelPath>,
+    /// Every regular file of `present`, `checksum`, `replace`, `large` and `rest`, with its mtime when it was planned.
     pub regular: BTreeMap<RelPath, i64>,
     /// Large regular files.
     pub large: Vec<Large>,
@@ -155,6 +157,18 @@ impl Plan {
             self.checksum.extend(chosen);
             self.checksum.sort_unstable();
         }
+    }
+
+    /// Replaces those regular files that are sent now and for which this is true of the path, and of whether it may be in
+    /// the way of a directory on the remote.
+    pub fn replace(&mut self, which: impl Fn(&RelPath, bool) -> bool) {
+        for list in [&mut self.present, &mut self.checksum] {
+            let chosen = |path: &mut RelPath| {
+                self.regular.contains_key(path) && which(path, self.in_the_way.contains(path))
+            };
+            self.replace.extend(list.extract_if(.., chosen));
+        }
+        self.replace.sort_unstable();
     }
 
     /// The regular files that are sent now, with their mtimes.

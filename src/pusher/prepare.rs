@@ -79,6 +79,7 @@ pub fn prepare_under(
     let mut context =
         Context::new(start, journal, remote_state, filter, master, supervisor, logger.clone());
     context.recall_window().map_err(|e| e.to_string())?;
+    context.recall_linked(clock::wall_ms()).map_err(|e| e.to_string())?;
     let scrub = Scrub::new(&mut context, clock::boot()).map_err(|e| e.to_string())?;
     let begun = begun(&mut context, &row).map_err(|e| e.to_string())?;
     let returned = Returned::default();
@@ -111,6 +112,7 @@ fn begun(context: &mut Context, row: &RemoteRow) -> Result<Event, JournalError> 
     let changed = row.settings.as_ref().is_some_and(|old| *old != context.start.settings);
     let changed = changed.then_some(ReconcileReason::SettingsChanged);
     let reconcile = context.start.reconcile.take().or(changed);
+    let requests = context.start.requests;
     // A whole push may have ended with its predecessor.
     context.journal.release_beside(&context.name)?;
     let mut leftovers = Vec::new();
@@ -132,7 +134,7 @@ fn begun(context: &mut Context, row: &RemoteRow) -> Result<Event, JournalError> 
         leftovers = Batch::new(marks, owed, 0).parents();
     }
     let new_settings = row.settings.as_ref() != Some(&context.start.settings);
-    Ok(Event::Begun { clean: row.clean, reconcile, leftovers, new_settings })
+    Ok(Event::Begun { clean: row.clean, reconcile, requests, leftovers, new_settings })
 }
 
 /// The longest delay of any owed row: of a failing path, or of a path that is pushed a second time.

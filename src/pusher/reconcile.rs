@@ -29,6 +29,15 @@ pub struct Remaining {
     pub pushed_bytes: u64,
 }
 
+/// How many requests there were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Requests {
+    /// All of them.
+    all: u64,
+    /// The number of the supervisor's last one.
+    supervisor: u64,
+}
+
 /// The reconcile of one remote, and its partial comparisons.
 #[derive(Clone, Debug, Default)]
 pub struct Reconcile {
@@ -46,8 +55,13 @@ pub struct Reconcile {
     incomplete: Option<Incomplete>,
     /// The number of deletions that the operator has approved for the next comparison.
     approved: Option<u64>,
-    /// The running reconcile was requested again meanwhile.
-    requested_again: bool,
+    /// The requests so far, and those that came before the last reconcile began to compare.
+    requests: Requests,
+    began_after: Requests,
+    /// The number of the supervisor's last request that is in the journal.
+    recorded: u64,
+    /// The number of the supervisor's last request that a reconcile has completed.
+    completed: u64,
     /// The progress of pushing what was found.
     progress: Option<ReconcileProgress>,
     /// Bytes pushed before the reconcile.
@@ -80,18 +94,46 @@ impl Reconcile {
         self.reconciled_at_ms
     }
 
-    /// Requests a reconcile. `again` says whether one for the same reason compares now.
-    pub fn request(&mut self, why: ReconcileReason, again: bool) {
+    /// Requests a reconcile. One that compares now does not settle it.
+    pub fn request(&mut self, why: ReconcileReason) {
         self.wanted = Some(why);
-        self.requested_again = again;
+        self.requests.all += 1;
         self.retry = None;
         self.incomplete = None;
+    }
+
+    /// The supervisor has sent the request with this number.
+    pub fn received(&mut self, number: u64) {
+        self.requests.supervisor = number;
+    }
+
+    /// The journal has recorded the request with this number.
+    pub fn recorded(&mut self, number: u64) {
+        self.recorded = number;
+    }
+
+    /// The pusher begins, and the supervisor has numbered its requests up to this one.
+    pub fn begins_after(&mut self, number: u64) {
+        self.received(number);
+        if self.wanted.is_none() {
+            self.completed = number;
+        }
+    }
+
+    /// The numbers of the supervisor's last requests: that the journal has recorded, that a reconcile has completed.
+    pub fn requests_done(&self) -> (u64, u64) {
+        (self.recorded, self.completed)
+    }
+
+    /// A reconcile begins to compare.
+    pub fn begins(&mut self) {
+        self.began_after = self.requests;
     }
 
     /// Requests a reconcile that replaces too many marks. No other request has this reason.
     pub fn replace_marks(&mut self, why: ReconcileReason) {
         self.wanted = Some(why);
-        self.requested_again = false;
+        self.requests.all += 1;
         self.retry = None;
     }
 
@@ -163,9 +205,9 @@ impl Reconcile {
         self.incomplete.as_ref().filter(|_| news)
     }
 
-    /// True if the reconcile that compares settles its request: it was not requested again meanwhile.
+    /// True if the reconcile that compares settles its request: none arrived since it began.
     pub fn settles(&self) -> bool {
-        !self.requested_again
+        self.requests.all == self.began_after.all
     }
 
     /// The reconcile completed at this time, in milliseconds since 1970, and the journal has recorded it. `left` is the
@@ -174,7 +216,7 @@ impl Reconcile {
         self.wanted = left;
         self.reconciled_at_ms = Some(at_ms);
         self.incomplete = None;
-        self.requested_again = false;
+        self.completed = self.began_after.supervisor;
         self.finished += 1;
     }
 
@@ -256,13 +298,35 @@ mod tests {
     #[test]
     fn a_request_during_a_reconcile_is_not_settled_by_it() {
         let mut reconcile = Reconcile::default();
-        reconcile.request(ReconcileReason::Sync, true);
+        reconcile.begins_after(3);
+        assert_eq!(reconcile.requests_done(), (0, 3));
+        for number in [4, 5] {
+            reconcile.received(number);
+            reconcile.request(ReconcileReason::Sync);
+            reconcile.recorded(number);
+            if number == 4 {
+                reconcile.begins();
+            }
+        }
         assert!(!reconcile.settles());
-        reconcile.finish(None, 9);
+        reconcile.finish(Some(ReconcileReason::Sync), 9);
+        assert_eq!(reconcile.requests_done(), (5, 4));
+        reconcile.begins();
         assert!(reconcile.settles(), "the second one settles it");
-        reconcile.request(ReconcileReason::Sync, true);
+        reconcile.finish(None, 9);
+        assert_eq!(reconcile.requests_done(), (5, 5));
         reconcile.replace_marks(ReconcileReason::Leftovers);
-        assert!(reconcile.settles());
+        assert!(!reconcile.settles(), "for another reason");
+    }
+
+    #[test]
+    fn what_a_predecessor_left_undone_is_not_completed_by_its_end() {
+        let mut reconcile = Reconcile::new(Some(ReconcileReason::Sync), None, None);
+        reconcile.begins_after(7);
+        assert_eq!(reconcile.requests_done(), (0, 0));
+        reconcile.begins();
+        reconcile.finish(None, 9);
+        assert_eq!(reconcile.requests_done(), (0, 7));
     }
 
     #[test]
@@ -274,7 +338,7 @@ mod tests {
         assert!(!reconcile.may_reconcile(60 * S) && reconcile.may_compare(60 * S));
         assert_eq!(reconcile.next_at(S), Some(61 * S));
         assert!(reconcile.may_reconcile(61 * S));
-        reconcile.request(ReconcileReason::Sync, false);
+        reconcile.request(ReconcileReason::Sync);
         assert!(reconcile.may_reconcile(S) && reconcile.incomplete().is_none());
     }
 

@@ -3,6 +3,7 @@
 use super::health::Health;
 use super::phase::Phase;
 use super::remote_state::RemoteState;
+use crate::help_topic::{HelpTopic, Reason};
 use crate::journal::{Backlog, Held};
 use crate::message::{PusherState, PusherStatus, ReconcileProgress, StandbyStatus, VerifyProgress};
 use crate::reconcile_reason::ReconcileReason;
@@ -40,6 +41,8 @@ pub struct StatusView<'a> {
     pub doubt: Option<&'a str>,
     /// Reconciles completed since the start.
     pub reconciles_done: u64,
+    /// The supervisor's last requests: recorded, completed.
+    pub requests_done: (u64, u64),
     /// Batches pushed since the start.
     pub pushes: u64,
     /// The progress of the scrub.
@@ -51,11 +54,14 @@ pub struct StatusView<'a> {
 /// The status.
 pub fn status(view: StatusView<'_>) -> PusherStatus {
     let (state, reason) = state(&view);
+    let failing = (view.backlog.failing > 0).then_some(HelpTopic::FailingPaths);
+    let help = help(&view).or(failing);
     // No remote is retried while the localpath is held.
     let retry_ms = view.retry_ms.filter(|_| view.phase.held().is_none());
     PusherStatus {
         state,
         reason,
+        help,
         first_failure: view.first_failure,
         retry_ms,
         waiting: view.backlog.waiting,
@@ -66,9 +72,12 @@ pub fn status(view: StatusView<'_>) -> PusherStatus {
         pushed_files: view.remote_state.totals.files,
         pushed_bytes: view.remote_state.totals.bytes,
         deleted: view.remote_state.totals.deleted,
+        held_deletions: view.held.map(|held| held.deletions),
         incomplete: view.incomplete.is_some(),
         reconcile: view.reconcile,
         reconciles_done: view.reconciles_done,
+        requests_recorded: view.requests_done.0,
+        requests_completed: view.requests_done.1,
         pushes: view.pushes,
         verify: view.verify,
         standby: view.standby,
@@ -77,12 +86,12 @@ pub fn status(view: StatusView<'_>) -> PusherStatus {
 
 fn state(view: &StatusView<'_>) -> (PusherState, Option<String>) {
     let reason = |message: &str| Some(message.to_owned());
-    if let Some(why) = view.phase.held() {
-        return (PusherState::Held, reason(why));
+    if let Some(held) = view.phase.held() {
+        return (PusherState::Held, reason(&held.why));
     }
     match view.health {
-        Health::Misconfigured { message, .. } => return (PusherState::Held, reason(message)),
-        Health::Backoff { message, .. } => return (PusherState::Backoff, reason(message)),
+        Health::Misconfigured { reason: why, .. } => return (PusherState::Held, reason(&why.why)),
+        Health::Backoff { reason: why, .. } => return (PusherState::Backoff, reason(&why.why)),
         Health::Good => {}
     }
     if let Some(held) = view.held {
@@ -111,6 +120,14 @@ fn state(view: &StatusView<'_>) -> (PusherState, Option<String>) {
     (PusherState::InSync, None)
 }
 
+/// The section of docs/troubleshooting.md for what keeps the remote from being in sync.
+fn help(view: &StatusView<'_>) -> Option<HelpTopic> {
+    let reason: Option<&Reason> = view.phase.held().or(view.health.reason());
+    let guard = view.held.map(|_| HelpTopic::Guard);
+    let incomplete = view.incomplete.map(|_| HelpTopic::Incomplete);
+    reason.map(|reason| reason.help).or(guard).or(incomplete)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +154,7 @@ mod tests {
             incomplete: None,
             doubt: None,
             reconciles_done: 0,
+            requests_done: (0, 0),
             pushes: 0,
             verify: None,
             standby: StandbyStatus::None,
@@ -153,12 +171,12 @@ mod tests {
         );
         let backlog = Backlog { waiting: 1, ..Backlog::default() };
         assert_eq!(status(view(&good, &remote_state, backlog)).state, PusherState::Behind);
-        let down =
-            good.after_trouble(Duration::ZERO, Duration::ZERO, "refused".into(), MetBy::Push);
+        let refused = Reason::new(HelpTopic::Unreachable, "refused");
+        let down = good.after_trouble(Duration::ZERO, Duration::ZERO, refused.clone(), MetBy::Push);
         let status = status(view(&down, &remote_state, backlog));
         assert_eq!(
-            (status.state, status.reason.as_deref()),
-            (PusherState::Backoff, Some("refused"))
+            (status.state, status.reason.as_deref(), status.help),
+            (PusherState::Backoff, Some("refused"), Some(HelpTopic::Unreachable))
         );
     }
 
@@ -195,5 +213,33 @@ mod tests {
         let status = status(view);
         assert!(status.state == PusherState::Behind && status.incomplete);
         assert!(status.reason.unwrap().contains("opendir"));
+    }
+
+    #[test]
+    fn the_help_is_that_of_the_reason() {
+        let (remote_state, good) = (RemoteState::default(), Health::Good);
+        let failing = Backlog { owed: 2, failing: 1, ..Backlog::default() };
+        assert_eq!(status(view(&good, &remote_state, failing)).help, Some(HelpTopic::FailingPaths));
+        assert_eq!(status(view(&good, &remote_state, Backlog::default())).help, None);
+        let held = Held { why: "would delete 9".into(), deletions: 9 };
+        let guarded = |health| StatusView {
+            held: Some(&held),
+            incomplete: Some("opendir"),
+            ..view(health, &remote_state, failing)
+        };
+        assert_eq!(status(guarded(&good)).help, Some(HelpTopic::Guard));
+        let refused = Reason::new(HelpTopic::Password, "auth failed");
+        let wrong = good.after_refusal(Duration::ZERO, refused, MetBy::Push);
+        assert_eq!(status(guarded(&wrong)).help, Some(HelpTopic::Password));
+        let gone = Reason::new(HelpTopic::RootGone, "gone");
+        let phase = Phase::Held { reason: gone, retry: None };
+        let away = status(StatusView { phase: &phase, ..guarded(&wrong) });
+        assert_eq!(
+            (away.state, away.reason.as_deref(), away.help),
+            (PusherState::Held, Some("gone"), Some(HelpTopic::RootGone))
+        );
+        let incomplete =
+            StatusView { incomplete: Some("x"), ..view(&good, &remote_state, failing) };
+        assert_eq!(status(incomplete).help, Some(HelpTopic::Incomplete));
     }
 }

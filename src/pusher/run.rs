@@ -194,7 +194,7 @@ impl Pusher {
                 self.jobs.scrub.iter_mut().for_each(|scrub: &mut Scrub| scrub.give_way(now));
                 Ok(())
             }
-            ToPusher::Reconcile(why) => self.step(Event::Reconcile(why)),
+            ToPusher::Reconcile(request) => self.step(Event::Reconcile(request)),
             ToPusher::Release => self.step(Event::Release),
             ToPusher::Hold(why) => self.step(Event::Hold(why)),
             ToPusher::Await { ticket, seq, below } => {
@@ -250,14 +250,8 @@ impl Pusher {
 
     /// Sleeps until a file descriptor is ready or the next deadline.
     fn sleep(&mut self, now: Duration) -> io::Result<()> {
-        let stopping = self.state.phase().is_stopping();
-        let usable = self.state.pending().retry_at().is_none();
-        let due = self.state.pending().work.next_ms.filter(|_| usable && !stopping);
-        let due = due.map(|ms| now + Duration::from_millis((ms - clock::wall_ms()).max(0) as u64));
-        let next = self.next_time(now).min(due.unwrap_or(Duration::MAX));
-        if next >= now + RESTS_FOR && !self.jobs.any_running() && !stopping {
-            self.context.supervisor.rest(now);
-        }
+        let due = self.due(now);
+        let next = self.rest(now);
         let next = next.min(self.context.supervisor.next_beat().unwrap_or(Duration::MAX));
         let channel = self.context.supervisor.channel();
         let interest =
@@ -286,6 +280,24 @@ impl Pusher {
         // The next read detects a closed channel.
         self.context.supervisor.flush();
         Ok(())
+    }
+
+    /// When the next row is due that was put off.
+    fn due(&self, now: Duration) -> Option<Duration> {
+        let pending = self.state.pending();
+        let usable = pending.retry_at().is_none() && !self.state.phase().is_stopping();
+        let ms = pending.work.next_ms.filter(|_| usable)?;
+        Some(now + Duration::from_millis((ms - clock::wall_ms()).max(0) as u64))
+    }
+
+    /// Says that it rests if it has nothing to do for a while. Returns its next deadline.
+    pub(super) fn rest(&self, now: Duration) -> Duration {
+        let next = self.next_time(now).min(self.due(now).unwrap_or(Duration::MAX));
+        let idle = !self.jobs.any_running() && !self.state.phase().is_stopping();
+        if idle && next >= now + RESTS_FOR {
+            self.context.supervisor.rest(now);
+        }
+        next
     }
 
     /// The next deadline of the work, if no message arrives before.

@@ -17,11 +17,12 @@ use super::reach::Reach;
 use super::reconcile::{Counted, Reconcile};
 use super::scheduler::{Blocked, Scheduler, TurnView};
 use super::slot::{Returned, Slot};
+use crate::help_topic::{HelpTopic, Reason};
 use crate::journal::{Events, Held, Owe, Settlement, Work};
-use crate::message::SlotKind;
+use crate::message::{ReconcileRequest, SlotKind};
 use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::exit_status::{Judgement, Trouble, Verdict};
-use slog::{Logger, info, warn};
+use slog::{Logger, error, info, warn};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -177,6 +178,8 @@ pub enum Event {
         clean: bool,
         /// A reconcile that the start requests.
         reconcile: Option<ReconcileReason>,
+        /// The number of the supervisor's last request.
+        requests: u64,
         /// Directories in which a receiver that was killed with the predecessor may have left a temporary file.
         leftovers: Vec<Owe>,
         /// The settings differ from those that the remote's state was made with.
@@ -209,7 +212,9 @@ pub enum Event {
     /// The answer to [`Action::TryPort`]: whether the port answers.
     PortTried(bool),
     /// The supervisor requests a reconcile.
-    Reconcile(ReconcileReason),
+    Reconcile(ReconcileRequest),
+    /// The journal has recorded the supervisor's request with this number.
+    RequestRecorded(u64),
     /// The operator releases what the delete guard holds.
     Release,
     /// The release is recorded.
@@ -221,7 +226,7 @@ pub enum Event {
     /// The answer to [`Action::CheckNames`]: a sign that the remote has lost data.
     NamesChecked(Option<String>),
     /// The watcher holds the localpath for this reason, or ends the hold.
-    Hold(Option<String>),
+    Hold(Option<Reason>),
     /// Failed paths were made due. The remote is retried, too.
     FailuresDue,
     /// The process must stop within this time.
@@ -409,10 +414,12 @@ impl State {
     pub fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
         let mut out = Vec::new();
         match event {
-            Event::Begun { clean, reconcile, leftovers, new_settings } => {
+            Event::Begun { clean, reconcile, requests, leftovers, new_settings } => {
                 if let Some(why) = reconcile {
                     self.want_reconcile(why, &mut out);
                 }
+                out.push(Action::Then(Box::new(Event::RequestRecorded(requests))));
+                self.reconcile.begins_after(requests);
                 // After the request: a crash between the two must not lose it (rule 11).
                 if new_settings {
                     out.push(Action::KeepSettings);
@@ -433,7 +440,8 @@ impl State {
                     self.health.retry_now(now);
                 }
             }
-            Event::Reconcile(why) => self.reconcile_requested(why, now, &mut out),
+            Event::Reconcile(request) => self.reconcile_requested(request, now, &mut out),
+            Event::RequestRecorded(number) => self.reconcile.recorded(number),
             Event::Release => self.release(&mut out),
             Event::Released => self.released(&mut out),
             Event::Answered => self.answered(&mut out),
@@ -441,7 +449,7 @@ impl State {
                 self.unclean.remove(&Unclean::LeftoversEverywhere);
             }
             Event::NamesChecked(sign) => self.names_checked(sign, now, &mut out),
-            Event::Hold(why) => self.hold(why, now, &mut out),
+            Event::Hold(reason) => self.hold(reason, now, &mut out),
             Event::FailuresDue => self.retry_now(now, &mut out),
             Event::Stop(within, cause) => self.phase.stop(now + within, cause),
             Event::VerifyWanted => {
@@ -608,10 +616,10 @@ impl State {
 
     /// Why `syncsup verify` cannot run now.
     pub fn cannot_verify(&self) -> Option<String> {
-        if let Some(why) = self.phase.held() {
-            return Some(format!("held: {why}"));
+        if let Some(held) = self.phase.held() {
+            return Some(held.why.clone());
         }
-        self.health.message().map(|message| format!("in trouble: {message}"))
+        self.health.message().map(ToString::to_string)
     }
 
     /// True while the remote is retried later, and its port is tried meanwhile.
@@ -759,7 +767,10 @@ impl State {
             }
             JobSpec::Compare(what) => {
                 let why = match what {
-                    CompareSpec::Reconcile(why) => Some(why),
+                    CompareSpec::Reconcile(why) => {
+                        self.reconcile.begins();
+                        Some(why)
+                    }
                     CompareSpec::Names | CompareSpec::Owed(_) => None,
                 };
                 self.in_flight.compare = Some(Comparison::Running(why));
@@ -829,13 +840,21 @@ impl State {
 
 /// Messages of the supervisor.
 impl State {
-    fn reconcile_requested(&mut self, why: ReconcileReason, now: Duration, out: &mut Vec<Action>) {
+    fn reconcile_requested(
+        &mut self,
+        request: ReconcileRequest,
+        now: Duration,
+        out: &mut Vec<Action>,
+    ) {
+        let ReconcileRequest { why, number } = request;
         if why != ReconcileReason::Schedule {
             self.health.retry_now(now);
             // The operator may have fixed the cause of the failures.
             out.push(Action::RetryNow);
         }
+        self.reconcile.received(number);
         self.want_reconcile(why, out);
+        out.push(Action::Then(Box::new(Event::RequestRecorded(number))));
     }
 
     fn want_reconcile(&mut self, why: ReconcileReason, out: &mut Vec<Action>) {
@@ -844,8 +863,7 @@ impl State {
         if why == ReconcileReason::Schedule && self.reconcile.wanted().is_some() {
             return;
         }
-        let again = self.in_flight.reconcile() == Some(&why);
-        self.reconcile.request(why.clone(), again);
+        self.reconcile.request(why.clone());
         out.push(Action::WantReconcile(why));
         self.changed(out);
     }
@@ -865,9 +883,9 @@ impl State {
         self.changed(out);
     }
 
-    fn hold(&mut self, why: Option<String>, now: Duration, out: &mut Vec<Action>) {
-        let held = why.is_some();
-        self.phase.set_hold(why);
+    fn hold(&mut self, reason: Option<Reason>, now: Duration, out: &mut Vec<Action>) {
+        let held = reason.is_some();
+        self.phase.set_hold(reason);
         self.changed(out);
         if held {
             // A running rsync would keep the file system busy, and push from a root that is gone.
@@ -1003,7 +1021,7 @@ impl State {
         if doubt::is_outage(judgement) {
             self.doubt = Doubt::Unreachable;
         }
-        let message = judgement.message.clone();
+        let reason = judgement.reason();
         let next = match judgement.verdict {
             Verdict::Remote(trouble) => {
                 if matches!(
@@ -1018,14 +1036,20 @@ impl State {
                     _ => self.health.failures() + 1,
                 };
                 let wait = backoff(failures, jitter(now));
-                self.health.after_trouble(now, wait, message, met_by)
+                self.health.after_trouble(now, wait, reason, met_by)
             }
-            _ => self.health.after_refusal(now, message, met_by),
+            _ => self.health.after_refusal(now, reason, met_by),
         };
         if next.worth_logging(&self.health) {
             let again_in = next.until().unwrap_or(now).saturating_sub(now);
-            warn!(self.log, "cannot push to the remote"; "why" => &judgement.message,
-                "failures" => next.failures(), "again_in_s" => again_in.as_secs());
+            let values = slog::o!("why" => judgement.message.clone(), "failures" => next.failures(),
+                "again_in_s" => again_in.as_secs(), "help" => judgement.help.command());
+            let log = self.log.new(values);
+            match next {
+                // Held until an operator acts.
+                Health::Misconfigured { .. } => error!(log, "cannot push to the remote"),
+                Health::Good | Health::Backoff { .. } => warn!(log, "cannot push to the remote"),
+            }
         }
         self.health = next;
         out.push(Action::WriteFailLog(self.health.message().map(str::to_owned)));
@@ -1048,16 +1072,18 @@ impl State {
 
     fn local_error(&mut self, error: LocalError, now: Duration) {
         match error {
-            LocalError::Root(why) => {
-                if self.phase.root_gone(why.clone(), now) {
-                    warn!(self.log, "held"; "why" => why);
+            LocalError::Root(reason) => {
+                if self.phase.root_gone(reason.clone(), now) {
+                    error!(self.log, "held"; "why" => reason.why, "help" => reason.help.command());
                 }
             }
             LocalError::System(why) => {
                 let wait = backoff(self.health.failures() + 1, jitter(now));
-                let next = self.health.after_trouble(now, wait, why.clone(), MetBy::Any);
+                let reason = Reason::new(HelpTopic::LocalError, why);
+                let next = self.health.after_trouble(now, wait, reason.clone(), MetBy::Any);
                 if next.worth_logging(&self.health) {
-                    warn!(self.log, "cannot push"; "why" => why);
+                    warn!(self.log, "cannot push"; "why" => reason.why,
+                        "help" => reason.help.command());
                 }
                 self.health = next;
             }
@@ -1162,7 +1188,8 @@ impl State {
         };
         if let Some(incomplete) = self.reconcile.was_incomplete(message, now) {
             warn!(self.log, "reconcile incomplete"; "why" => &incomplete.message,
-                "times" => incomplete.times, "again_in_s" => incomplete.wait().as_secs());
+                "times" => incomplete.times, "again_in_s" => incomplete.wait().as_secs(),
+                "help" => HelpTopic::Incomplete.command());
         }
     }
 
@@ -1178,7 +1205,7 @@ impl State {
 
     /// The delete guard holds what a comparison found.
     fn guarded(&mut self, held: Held, out: &mut Vec<Action>) {
-        warn!(self.log, "held"; "why" => &held.why);
+        error!(self.log, "held"; "why" => &held.why, "help" => HelpTopic::Guard.command());
         self.reconcile.hold(held.clone());
         out.push(Action::SetHeld(Some(held)));
         out.push(Action::Report);

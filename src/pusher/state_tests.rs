@@ -4,6 +4,7 @@ use crate::path::RelPath;
 use crate::rsync::exit_status::verdict;
 use crate::stat::Exited;
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -174,6 +175,10 @@ fn sync() -> ReconcileReason {
     ReconcileReason::Sync
 }
 
+fn requested(why: ReconcileReason) -> Event {
+    Event::Reconcile(ReconcileRequest { why, number: 1 })
+}
+
 const REFUSED: &str =
     "rsync: [sender] failed to connect to 127.0.0.1 (127.0.0.1): Connection refused (111)\n";
 const UNREACHABLE: i32 = 10;
@@ -184,7 +189,7 @@ fn nothing_starts_and_slots_are_returned_before_the_root_is_checked() {
     machine.step(Event::Slot(SlotKind::Small, 1));
     assert_eq!(machine.finds(marks()), [""; 0]);
     assert_eq!(machine.returned.take().len(), 1, "a slot that cannot be used is returned");
-    machine.step(Event::Hold(Some("no such directory".into())));
+    machine.step(Event::Hold(Some(Reason::new(HelpTopic::RootGone, "no such directory"))));
     assert_eq!(machine.finds(marks()), [""; 0]);
     machine.step(Event::Hold(None));
     machine.finds(marks());
@@ -251,7 +256,10 @@ fn a_hold_abandons_pushes_and_settles_nothing() {
     let mut machine = Machine::running();
     machine.pushes(Lane::Small);
     machine.pushes(Lane::Bulk);
-    assert_eq!(machine.step(Event::Hold(Some("unmounted".into()))), ["abandon"]);
+    assert_eq!(
+        machine.step(Event::Hold(Some(Reason::new(HelpTopic::RootGone, "unmounted")))),
+        ["abandon"]
+    );
     let aftermath = Aftermath { leftovers: vec![owe("d")], unseen: Some(Settlement::default()) };
     let end = machine.push_ends(Lane::Small, PushEnd::Abandoned(aftermath));
     assert_eq!(end, ["batch, settled: false", "owe 1", "unseen"]);
@@ -271,7 +279,7 @@ fn names_behind_a_portion_are_pushed_after_a_hold() {
     machine.step(Event::NotStarted(JobSpec::Push(Lane::Small), blocked, None));
     let due = Work { due: true, bulk: true, ..Work::default() };
     assert_eq!(machine.finds(due).len(), 1, "the portion blocks it");
-    machine.step(Event::Hold(Some("unmounted".into())));
+    machine.step(Event::Hold(Some(Reason::new(HelpTopic::RootGone, "unmounted"))));
     machine.step(Event::Hold(None));
     assert_eq!(machine.finds(due), ["ask for 2", "scrub if it must"]);
 }
@@ -404,7 +412,8 @@ fn a_sign_of_loss_is_recorded_before_the_push_is_settled() {
 #[test]
 fn a_reconcile_is_compared_counted_and_settled() {
     let mut machine = Machine::running();
-    assert_eq!(machine.step(Event::Reconcile(sync())), ["retry now", &format!("want: {}", sync())]);
+    assert_eq!(machine.step(requested(sync())), ["retry now", &format!("want: {}", sync())]);
+    assert_eq!(machine.state.reconcile().requests_done(), (1, 0));
     machine.finds(Work::default());
     machine.slot();
     assert_eq!(machine.tick(), [format!("compare for: {}", sync())]);
@@ -416,15 +425,16 @@ fn a_reconcile_is_compared_counted_and_settled() {
     machine.step(Event::Reconciled { why: sync(), left: None, at_ms: 9 });
     assert_eq!(machine.state.reconcile().wanted(), None);
     assert_eq!(machine.state.reconcile().finished(), 1);
+    assert_eq!(machine.state.reconcile().requests_done(), (1, 1));
     assert!(machine.state.in_flight().idle());
 }
 
 #[test]
 fn a_reconcile_that_is_requested_while_it_compares_runs_again() {
     let mut machine = Machine::running();
-    machine.step(Event::Reconcile(sync()));
+    machine.step(requested(sync()));
     machine.compares(CompareSpec::Reconcile(sync()));
-    machine.step(Event::Reconcile(sync()));
+    machine.step(requested(sync()));
     machine.step(Event::Spooled(sync(), Counted::default(), 0));
     assert_eq!(machine.reconcile_compared(&sync()), ["reconciled, settled: false"]);
     machine.step(Event::Reconciled { why: sync(), left: Some(sync()), at_ms: 9 });
@@ -434,16 +444,16 @@ fn a_reconcile_that_is_requested_while_it_compares_runs_again() {
 #[test]
 fn a_scheduled_reconcile_replaces_no_other_request() {
     let mut machine = Machine::running();
-    machine.step(Event::Reconcile(sync()));
-    assert_eq!(machine.step(Event::Reconcile(ReconcileReason::Schedule)), [""; 0]);
+    machine.step(requested(sync()));
+    assert_eq!(machine.step(requested(ReconcileReason::Schedule)), [""; 0]);
     assert_eq!(machine.state.reconcile().wanted(), Some(&sync()));
-    assert_eq!(machine.step(Event::Reconcile(ReconcileReason::Leftovers)).len(), 2);
+    assert_eq!(machine.step(requested(ReconcileReason::Leftovers)).len(), 2);
 }
 
 #[test]
 fn an_incomplete_reconcile_stays_requested_and_is_retried_later() {
     let mut machine = Machine::running();
-    machine.step(Event::Reconcile(sync()));
+    machine.step(requested(sync()));
     machine.compares(CompareSpec::Reconcile(sync()));
     machine.step(Event::Spooled(sync(), Counted::default(), 0));
     machine.step(Event::SpoolEnded(CompareEnd::Done {
@@ -469,7 +479,7 @@ fn the_guard_holds_a_reconcile_until_a_release_approves_its_number() {
     let mut machine = Machine::running();
     machine.step(Event::Release);
     assert_eq!(machine.state.reconcile().approved(), None, "nothing is approved in advance");
-    machine.step(Event::Reconcile(sync()));
+    machine.step(requested(sync()));
     machine.compares(CompareSpec::Reconcile(sync()));
     let held = Held { why: "it would delete 50 of 60".into(), deletions: 50 };
     assert_eq!(machine.step(Event::Compared(CompareEnd::Guarded(held))), ["guard holds 50"]);
@@ -524,6 +534,7 @@ fn the_names_in_the_root_are_compared_after_a_start_and_after_an_outage() {
     let begun = machine.step(Event::Begun {
         clean: true,
         reconcile: None,
+        requests: 0,
         leftovers: Vec::new(),
         new_settings: false,
     });
@@ -576,8 +587,13 @@ fn names_are_no_sign_if_the_remote_was_never_reconciled() {
     {
         let reconcile = Reconcile::new(None, None, reconciled);
         let mut machine = Machine::begun(settings, reconcile);
-        let (leftovers, reconcile) = (Vec::new(), None);
-        machine.step(Event::Begun { clean: true, reconcile, leftovers, new_settings: false });
+        machine.step(Event::Begun {
+            clean: true,
+            reconcile: None,
+            requests: 0,
+            leftovers: Vec::new(),
+            new_settings: false,
+        });
         assert_eq!(machine.state.doubt(), Doubt::No);
         assert!(!machine.state.detects_losses());
     }
@@ -589,6 +605,7 @@ fn after_an_unclean_exit_recent_paths_are_owed_before_pushes_begin() {
     let begun = machine.step(Event::Begun {
         clean: false,
         reconcile: Some(ReconcileReason::SettingsChanged),
+        requests: 1,
         leftovers: vec![owe("d")],
         new_settings: true,
     });
@@ -612,13 +629,57 @@ fn a_comparison_that_changes_broke_is_retried_soon() {
     assert_eq!(machine.tick(), ["compare Owed(Any)"]);
 }
 
+/// Keeps the level of each record.
+#[derive(Clone, Default)]
+struct Levels(Arc<Mutex<Vec<slog::Level>>>);
+
+impl slog::Drain for Levels {
+    type Ok = ();
+    type Err = slog::Never;
+
+    fn log(&self, record: &slog::Record<'_>, _: &slog::OwnedKVList) -> Result<(), slog::Never> {
+        self.0.lock().unwrap().push(record.level());
+        Ok(())
+    }
+}
+
+#[test]
+fn what_waits_for_an_operator_is_an_error_in_the_log() {
+    use slog::Level::{Error, Warning};
+    let levels = |act: &dyn Fn(&mut Machine)| {
+        let (kept, mut machine) = (Levels::default(), Machine::running());
+        machine.state.log = Logger::root(kept.clone(), slog::o!());
+        act(&mut machine);
+        kept.0.lock().unwrap().clone()
+    };
+    let fails = |exit, stderr| levels(&|machine| drop(machine.push_fails(exit, stderr)));
+    assert_eq!(fails(UNREACHABLE, REFUSED), [Warning]);
+    assert_eq!(fails(5, "@ERROR: Unknown module 'www'\n"), [Error]);
+    let root = levels(&|machine| {
+        machine.pushes(Lane::Small);
+        let gone = LocalError::Root(Reason::new(HelpTopic::RootGone, "gone"));
+        machine.push_ends(Lane::Small, PushEnd::LocalError(gone));
+    });
+    assert_eq!(root, [Error]);
+    let guard = levels(&|machine| {
+        machine.step(requested(sync()));
+        machine.compares(CompareSpec::Reconcile(sync()));
+        let held = Held { why: "50".into(), deletions: 50 };
+        machine.step(Event::Compared(CompareEnd::Guarded(held)));
+    });
+    assert_eq!(guard, [Error]);
+}
+
 #[test]
 fn a_missing_root_holds_and_is_looked_for_again() {
     let mut machine = Machine::running();
     machine.pushes(Lane::Small);
-    machine.push_ends(Lane::Small, PushEnd::LocalError(LocalError::Root("gone".into())));
-    assert_eq!(machine.state.phase().held(), Some("gone"));
-    assert_eq!(machine.state.cannot_verify().as_deref(), Some("held: gone"));
+    machine.push_ends(
+        Lane::Small,
+        PushEnd::LocalError(LocalError::Root(Reason::new(HelpTopic::RootGone, "gone"))),
+    );
+    assert_eq!(machine.state.phase().held().map(|held| held.why.as_str()), Some("gone"));
+    assert_eq!(machine.state.cannot_verify().as_deref(), Some("gone"));
     assert_eq!(machine.finds(marks()), [""; 0]);
     machine.now += S;
     machine.slot();
@@ -631,7 +692,7 @@ fn a_system_error_is_trouble_that_any_job_ends() {
     machine.pushes(Lane::Small);
     machine.push_ends(Lane::Small, PushEnd::LocalError(LocalError::System("fork".into())));
     assert_eq!(machine.state.health().met_by(), Some(MetBy::Any));
-    assert_eq!(machine.state.cannot_verify().as_deref(), Some("in trouble: fork"));
+    assert_eq!(machine.state.cannot_verify().as_deref(), Some("fork"));
     assert!(!machine.state.may_scrub());
 }
 
@@ -714,7 +775,7 @@ fn the_first_answer_of_the_port_ends_the_wait_of_a_remote_that_was_down() {
 fn the_port_is_not_tried_while_the_localpath_is_held() {
     let mut machine = Machine::running();
     machine.push_fails(UNREACHABLE, REFUSED);
-    machine.step(Event::Hold(Some("gone".into())));
+    machine.step(Event::Hold(Some(Reason::new(HelpTopic::RootGone, "gone"))));
     machine.finds(Work::default());
     machine.now += S;
     assert!(!machine.tick().contains(&"try the port".to_owned()));

@@ -4,6 +4,7 @@ use super::context::Context;
 use super::jobs::Jobs;
 use super::jobs::push::Push;
 use super::jobs::scrub::Scrub;
+use super::meter::Meter;
 use super::reconcile::Remaining;
 use super::report::{self, StatusView};
 use super::state::State;
@@ -31,6 +32,7 @@ pub struct Status {
     retry: Option<(Duration, i64)>,
     /// Batches that were pushed successfully.
     pushes: u64,
+    meter: Meter,
 }
 
 /// Whether the last status may be out of date.
@@ -132,6 +134,15 @@ impl Status {
             .wanted()
             .filter(|_| reconcile.held().is_none())
             .map(|why| ReconcileProgress { why: why.clone(), ..ReconcileProgress::default() });
+        let mut progress = reconcile.progress().cloned();
+        match &mut progress {
+            // Before everything is counted, the end is not known.
+            Some(progress) if progress.found > 0 => {
+                self.meter.note(progress, clock::boot());
+                progress.rate = self.meter.rate();
+            }
+            Some(_) | None => self.meter.stop(),
+        }
         // Not while the reconcile is repeated.
         let incomplete = reconcile.incomplete().filter(|_| !comparing);
         Ok(report::status(StatusView {
@@ -146,10 +157,11 @@ impl Status {
                 .map(|row| format!("{}: {}", row.path, row.error.unwrap_or_default())),
             pushing: state.in_flight().pushing(),
             waits_for_slot: state.waits_for_slot(),
-            reconcile: reconcile.progress().cloned().or(waiting),
+            reconcile: progress.or(waiting),
             incomplete,
             doubt: state.doubt().message(),
             reconciles_done: reconcile.finished(),
+            requests_done: reconcile.requests_done(),
             pushes: self.pushes,
             verify: jobs.scrub.as_ref().map(Scrub::progress),
             standby: context.standby_status(clock::boot()),

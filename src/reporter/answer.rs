@@ -2,7 +2,7 @@
 
 use super::access::Refusal;
 use super::{View, metrics, page};
-use crate::message::{AllStatus, InstanceStatus, PusherState};
+use crate::message::{AllStatus, InstanceStatus, LocalPathState, PusherState};
 use std::time::Duration;
 
 /// The parts of a request that matter.
@@ -40,11 +40,12 @@ pub fn answer(view: &View, asked: Asked<'_>, nonce: &str, now: Duration) -> Answ
         return with(plain(405, "only GET and HEAD are supported\n"), "allow", "GET, HEAD");
     }
     match asked.path {
-        "/" => {
+        "/" | "/processes" => {
+            let part = if asked.path == "/" { page::Part::Remotes } else { page::Part::Processes };
             let policy = format!(
-                "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+                "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
             );
-            typed(200, "text/html; charset=utf-8", &policy, page::page(view, nonce, now))
+            typed(200, "text/html; charset=utf-8", &policy, page::page(part, view, nonce, now))
         }
         "/metrics" => {
             let kind = "text/plain; version=0.0.4; charset=utf-8";
@@ -63,7 +64,10 @@ pub fn answer(view: &View, asked: Asked<'_>, nonce: &str, now: Duration) -> Answ
             none if none.is_empty() => plain(200, "ok\n"),
             some => plain(503, some.join("\n") + "\n"),
         },
-        _ => plain(404, "no such page; the pages are /, /metrics, /status.json and /healthz\n"),
+        _ => plain(
+            404,
+            "no such page; the pages are /, /processes, /metrics, /status.json and /healthz\n",
+        ),
     }
 }
 
@@ -76,8 +80,8 @@ fn troubles(view: &View, now: Duration) -> Vec<String> {
     };
     let mut found = Vec::new();
     for l in &status.localpaths {
-        if matches!(l.state.as_str(), "held" | "down") {
-            found.push(format!("{}: {}", l.watch, l.state));
+        if matches!(l.state, LocalPathState::Held | LocalPathState::Down) {
+            found.push(format!("{}: {}", l.watch, l.state.word()));
         }
         for r in &l.remotes {
             let place = format!("{} -> {}", l.watch, r.name);
@@ -157,9 +161,10 @@ mod tests {
     }
 
     #[test]
-    fn four_paths_and_two_methods_are_served() {
+    fn five_paths_and_two_methods_are_served() {
         for (path, kind) in [
             ("/", "text/html; charset=utf-8"),
+            ("/processes", "text/html; charset=utf-8"),
             ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
             ("/status.json", "application/json"),
             ("/healthz", PLAIN),
@@ -171,8 +176,30 @@ mod tests {
                 assert_eq!(ask(&view(), method, path).status, 405);
             }
         }
-        for path in ["", "/x", "//", "/metrics/", "/../etc/passwd", "*"] {
+        for path in ["", "/x", "//", "/processes/", "/metrics/", "/../etc/passwd", "*"] {
             assert_eq!(ask(&view(), "GET", path).status, 404, "{path}");
+        }
+    }
+
+    /// The page may run its own script and ask this server, and nothing else.
+    #[test]
+    fn the_policy_allows_the_own_script_only() {
+        let got = ask(&view(), "GET", "/");
+        assert_eq!(ask(&view(), "GET", "/processes").headers, got.headers);
+        let policy = got.headers.iter().find(|(name, _)| *name == "content-security-policy");
+        let wanted = [
+            "default-src 'none'",
+            "style-src 'nonce-n0nce'",
+            "script-src 'nonce-n0nce'",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ];
+        assert_eq!(policy.unwrap().1, wanted.join("; "));
+        for tag in ["<script", "<style"] {
+            let all = got.body.matches(tag).count();
+            assert_eq!(all, got.body.matches(&format!("{tag} nonce=\"n0nce\">")).count());
         }
     }
 
@@ -203,7 +230,7 @@ mod tests {
         assert!(code == 503 && text.contains("10.0.0.2::www: in trouble for 61 s"), "{text}");
         assert_eq!(at(&|s| s.localpaths[0].remotes[0].status.state = PusherState::Held).0, 503);
         assert_eq!(at(&|s| s.localpaths[0].remotes[0].status.state = PusherState::Down).0, 503);
-        assert_eq!(at(&|s| s.localpaths[0].state = "held".into()).0, 503);
+        assert_eq!(at(&|s| s.localpaths[0].state = LocalPathState::Held).0, 503);
         let silent = View { status: None, ..view() };
         assert_eq!(ask(&silent, "GET", "/healthz").status, 503);
         assert_eq!(ask(&silent, "GET", "/status.json").status, 503);
@@ -212,7 +239,7 @@ mod tests {
     #[test]
     fn an_unauthorized_request_learns_nothing() {
         let closed = View { access: Access::of(b"0123456789abcdef"), ..view() };
-        for path in ["/", "/metrics", "/status.json", "/healthz", "/x"] {
+        for path in ["/", "/processes", "/metrics", "/status.json", "/healthz", "/x"] {
             let got = ask(&closed, "GET", path);
             assert!(got.status == 401 && !got.body.contains("/data"));
         }

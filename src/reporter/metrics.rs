@@ -85,9 +85,8 @@ pub fn text(view: &View, now: Duration) -> String {
 fn localpaths(out: &mut String, all: &[LocalPathStatus], now_ms: i64) {
     head(out, "localpath_up", "gauge", "1 while every change of a localpath is noticed.");
     for l in all {
-        let up = matches!(l.state.as_str(), "watching" | "scanning");
         let labels = [("localpath", &*l.watch.to_string())];
-        sample(out, "localpath_up", &labels, if up { 1.0 } else { 0.0 });
+        sample(out, "localpath_up", &labels, if l.state.notices() { 1.0 } else { 0.0 });
     }
     head(out, "watches", "gauge", "Directories watched.");
     for l in all {

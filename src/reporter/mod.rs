@@ -1,14 +1,17 @@
 //! The reporter: a status page, metrics and health over HTTP. It only reads, and nothing depends on it: an attacker
 //! meets the limits of a separate process.
 //!
-//! The pure part: [`answer`] decides what a request gets, [`page`] and [`metrics`] write it, [`history`] keeps the lag
-//! of the last hour, and [`access`] decides which requests are answered.
+//! The pure part: [`answer`] decides what a request gets, [`page`] and [`metrics`] write it, and [`access`] decides which
+//! requests are answered. [`history`] keeps the lag and the throughput of the last hour and [`events`] what happened;
+//! [`crate::message::Summary`] counts, and [`concerns`] finds what is wrong and what to do.
 //!
 //! The shell: `run` is the process, which reads what the supervisor sends. `serve` is its HTTP thread.
 
 pub(crate) mod access;
 pub(crate) mod answer;
+mod concerns;
 mod crowd;
+pub(crate) mod events;
 pub(crate) mod history;
 pub(crate) mod metrics;
 pub(crate) mod page;
@@ -16,9 +19,13 @@ pub(crate) mod page;
 mod run;
 mod serve;
 
+#[cfg(test)]
+pub(crate) mod samples;
+
 pub use run::run;
 
 use crate::message::InstanceStatus;
+use events::Events;
 use history::History;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +35,10 @@ use std::time::Duration;
 pub struct View {
     /// The last status from the supervisor, and its time on a monotonic clock.
     pub status: Option<(Arc<InstanceStatus>, Duration)>,
-    /// The lag of each remote.
+    /// The lag of each remote, and what is sent.
     pub history: Arc<History>,
+    /// What happened.
+    pub events: Arc<Events>,
     /// `fs.inotify.max_user_watches`.
     pub watches_allowed: Option<u64>,
     /// `/healthz` fails for a lag above this, in milliseconds.

@@ -3,6 +3,7 @@
 
 use super::View;
 use super::access::Access;
+use super::events::Events;
 use super::history::History;
 use super::serve::{LIMITS, Shown, serve};
 use crate::message::{FromReporter, InstanceStatus, ReporterStart, ToReporter};
@@ -134,8 +135,10 @@ impl Reporter {
     fn take(&mut self, status: InstanceStatus) {
         let now = monotonic();
         let mut view = self.view();
-        // It is copied only while an answer is being written from it.
+        // They are copied only while an answer is being written from them.
         Arc::<History>::make_mut(&mut view.history).note(&status, now);
+        let last = view.status.take().map(|(last, _)| last);
+        Arc::<Events>::make_mut(&mut view.events).note(last.as_deref(), &status);
         view.status = Some((Arc::new(status), now));
     }
 

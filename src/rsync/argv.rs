@@ -78,11 +78,30 @@ pub enum Form {
     },
 }
 
+/// What shows that the remote has a file already. Whatever it is, mode, owner and times are set if they differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Check {
+    /// The same size and time (rsync's quick check).
+    #[default]
+    Quick,
+    /// The same content (design rule 3).
+    Content,
+    /// Nothing: every file is sent, and replaces what the remote has under its name.
+    Nothing,
+}
+
+impl Check {
+    /// The content, or size and time.
+    pub fn by_content(yes: bool) -> Self {
+        if yes { Check::Content } else { Check::Quick }
+    }
+}
+
 /// Further settings of a push.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Compare by content (design rule 3).
-    pub checksum: bool,
+    /// What shows that a file need not be sent.
+    pub check: Check,
     /// Change nothing. `Children`, `Tree` and `Everything` never change anything.
     pub dry: bool,
     /// Allow deletions. If off, no form has `--delete…` or `--force`.
@@ -96,12 +115,12 @@ pub struct Options {
     pub unchanged: bool,
 }
 
-/// The environment that an rsync gets in addition to the inherited one.
-pub const ENV: &[(&str, &str)] = &[("LC_ALL", "C")];
+/// The environment that an rsync gets in addition to the inherited one. A password file counts before the variable.
+/// Without either, rsync would ask for a password on the terminal, where nobody answers.
+pub const ENV: &[(&str, &str)] = &[("LC_ALL", "C"), ("RSYNC_PASSWORD", "")];
 /// Variables that it must not inherit: each changes which peer is contacted, what is sent or how the output looks.
 /// `RSYNC_CONNECT_PROG` stays, because it sets up TLS.
 pub const ENV_REMOVE: &[&str] = &[
-    "RSYNC_PASSWORD",
     "RSYNC_RSH",
     "RSYNC_ICONV",
     "RSYNC_PARTIAL_DIR",
@@ -180,14 +199,18 @@ fn common(words: &mut Words, peer: &Peer, form: &Form, options: Options) {
     let window = params::modify_window(&peer.params).filter(|_| dry).unwrap_or(-1);
     words.add(format!("--modify-window={window}"));
     words.add_if(options.delete && options.force, "--force");
-    words.add_if(options.checksum, "--checksum");
+    match options.check {
+        Check::Quick => {}
+        Check::Content => words.add("--checksum"),
+        Check::Nothing => words.add("--ignore-times"),
+    }
     // Receivers below 3.2.4 do not know it, so a comparison does not use it.
     words.add_if(peer.fsync && !dry, "--fsync");
     // It makes a daemon send one more small packet. Where the slave does not set TCP_NODELAY, that packet waits 40 ms
     // for our acknowledgement: five times the cost of a small push. The watchdog kills a push that makes no progress.
     if matches!(form, Form::Children | Form::Tree | Form::Everything { .. }) {
         // A remote that compares content is silent while it reads a large file.
-        let least = if options.checksum { CONTENT_TIMEOUT_S } else { 0 };
+        let least = if options.check == Check::Content { CONTENT_TIMEOUT_S } else { 0 };
         words.add(format!("--timeout={}", peer.timeout_s.max(least)));
     }
     words.add("--out-format=%i %n");

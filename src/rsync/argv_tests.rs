@@ -19,7 +19,7 @@ fn path(text: &str) -> RelPath {
     RelPath::new(text).unwrap()
 }
 const ON: Options = Options {
-    checksum: false,
+    check: Check::Quick,
     dry: false,
     delete: true,
     force: true,

@@ -3,6 +3,8 @@
 use super::complaint::{REFUSED, is_summary, lines, message, shown, without_names};
 use super::itemize::says_deletions_skipped;
 use super::refused;
+use crate::help_topic::{HelpTopic, Reason};
+use crate::language::say;
 use crate::stat::Exited;
 
 /// A temporary problem of a remote.
@@ -31,7 +33,8 @@ pub enum Verdict {
     Partial,
     /// Files vanished while rsync was running; the rest is done. Normalize and push again.
     Gone,
-    /// A directory vanished or changed its type while rsync was running, and the receiver gave up. The state of the
+    /// A directory vanished or changed its type while rsync was running, or a file on the remote vanished, and the
+    /// receiver gave up. The state of the
     /// rest is unknown. Normalize and push again.
     Upset,
     /// Nothing is settled; the remote backs off.
@@ -57,6 +60,8 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// rsync's most informative message, one printable line. Never empty unless settled.
     pub message: String,
+    /// The section of docs/troubleshooting.md for it, unless it is settled.
+    pub help: HelpTopic,
     /// The receiver may still be working (design rule 2): its paths must be pushed again.
     pub end_unseen: bool,
     /// No deletion of this run is settled. rsync reports it on stdout, see [`super::itemize::Line::DeletionsSkipped`];
@@ -78,10 +83,17 @@ impl Judgement {
     pub fn without_statistics(self, exit: Exited) -> Judgement {
         let said =
             if self.message.is_empty() { String::new() } else { format!(": {}", self.message) };
-        let message = format!(
-            "rsync exited with {exit} without printing its statistics, so its work does not count; is the program really rsync?{said}"
+        let message = say!(
+            "rsync exited with {} without printing its statistics, so its work does not count; is the program really rsync?{}",
+            exit,
+            said
         );
-        Judgement { verdict: Verdict::Configuration, message, ..self }
+        Judgement { verdict: Verdict::Configuration, message, help: HelpTopic::NotRsync, ..self }
+    }
+
+    /// The message and its section.
+    pub fn reason(&self) -> Reason {
+        Reason::new(self.help, self.message.as_str())
     }
 
     /// True when the receiver gave up by itself: the file it was writing may remain under its temporary name.
@@ -157,6 +169,7 @@ pub fn verdict(exit: Exited, stderr: &[u8]) -> Judgement {
     Judgement {
         verdict,
         message: with_script(telling_message(exit, stderr), &script),
+        help: help(verdict, exit, stderr),
         end_unseen: unseen && !never_connected(exit, stderr),
         deletions_skipped: lines(stderr).any(says_deletions_skipped) || exit == Exited::Code(25),
     }
@@ -201,7 +214,10 @@ fn table(exit: Exited, stderr: &[u8]) -> Verdict {
     match code {
         // rsync also exits with 12 when it is faster than its ssh.
         12 | 255 if lines(stderr).any(refused_by_ssh) => Verdict::Configuration,
+        12 if lines(stderr).any(cannot_connect_by_ssh) => Verdict::Remote(Trouble::Unreachable),
         2 | 4 if begins("file has vanished: ") => Verdict::Upset,
+        // A file on the remote was deleted there while the receiver was updating it (3.5.0).
+        2 if begins("got a block match with no basis file for ") => Verdict::Upset,
         2 if begins("invalid file mode 00 ") => Verdict::FormB,
         3 if lines(stderr).any(is_of_destination) => Verdict::Configuration,
         3 => Verdict::Source,
@@ -226,6 +242,65 @@ fn table(exit: Exited, stderr: &[u8]) -> Verdict {
     }
 }
 
+/// The section of docs/troubleshooting.md for a verdict.
+fn help(verdict: Verdict, exit: Exited, stderr: &[u8]) -> HelpTopic {
+    match verdict {
+        // What fails are paths, not the remote.
+        Verdict::Settled | Verdict::Partial | Verdict::Gone | Verdict::Upset => {
+            HelpTopic::FailingPaths
+        }
+        Verdict::Remote(trouble) => match trouble {
+            Trouble::Unreachable => HelpTopic::Unreachable,
+            Trouble::ConnectionLimited => HelpTopic::ConnectionLimit,
+            Trouble::Broken => HelpTopic::Broken,
+            Trouble::Killed => HelpTopic::Killed,
+            Trouble::Full => HelpTopic::RemoteFull,
+            Trouble::Storage => HelpTopic::RemoteStorage,
+        },
+        Verdict::Source => HelpTopic::RootGone,
+        Verdict::FormB | Verdict::NoDelete | Verdict::Refused(_) => HelpTopic::RefusedOption,
+        Verdict::Configuration => help_for_configuration(exit, stderr),
+    }
+}
+
+/// The same for a configuration error. Only the starts of lines count, since users choose names.
+fn help_for_configuration(exit: Exited, stderr: &[u8]) -> HelpTopic {
+    let daemon = |starts: &[&str]| {
+        lines(stderr).any(|line| {
+            let said = line.strip_prefix(b"@ERROR: ").or(line.strip_prefix(b"ERROR: "));
+            said.is_some_and(|said| starts.iter().any(|start| said.starts_with(start.as_bytes())))
+        })
+    };
+    let begins =
+        |start: &str| lines(stderr).any(|line| message(line).starts_with(start.as_bytes()));
+    let rest: &[(HelpTopic, bool)] = &[
+        (HelpTopic::Charset, begins("cannot convert filename: ")),
+        (HelpTopic::ReadOnly, daemon(&["module is read only"])),
+        (HelpTopic::Password, daemon(&["auth failed on module "])),
+        (HelpTopic::UnknownModule, daemon(&["Unknown module "])),
+        (HelpTopic::AccessDenied, daemon(&["access denied to "])),
+        (HelpTopic::ModulePath, daemon(&["chdir failed", "chroot failed"])),
+        (
+            HelpTopic::ModuleScript,
+            lines(stderr).any(|line| refuses_by_script(line) || line.starts_with(EARLY)),
+        ),
+        (HelpTopic::RefusedOption, begins("The server is configured to refuse ")),
+        (HelpTopic::SshLogin, lines(stderr).any(logs_in_vain)),
+        (
+            HelpTopic::NoRsync,
+            exit == Exited::Code(127) || lines(stderr).any(|l| missing_there(l).unwrap_or(false)),
+        ),
+        (
+            HelpTopic::Password,
+            begins("could not open password file ")
+                || begins("password file must ")
+                || daemon(&["password file must ", "failed to read a password"]),
+        ),
+        (HelpTopic::ModulePath, exit == Exited::Code(3)),
+    ];
+    rest.iter().find(|(_, so)| *so).map_or(HelpTopic::RsyncRefuses, |(topic, _)| *topic)
+}
+
 /// True when rsync reports that it could not connect: then no receiver can be working. False in doubt.
 fn never_connected(exit: Exited, stderr: &[u8]) -> bool {
     match exit {
@@ -234,10 +309,7 @@ fn never_connected(exit: Exited, stderr: &[u8]) -> bool {
         }
         // While it connects, before any data is sent.
         Exited::Code(35) => true,
-        Exited::Code(255) => lines(stderr).any(|line| {
-            line.starts_with(b"ssh: connect to host ")
-                || line.starts_with(b"ssh: Could not resolve hostname ")
-        }),
+        Exited::Code(12 | 255) => lines(stderr).any(cannot_connect_by_ssh),
         Exited::Code(_) | Exited::Signal(_) => false,
     }
 }
@@ -269,9 +341,18 @@ const SHELLS: &[&[u8]] =
 
 /// True when a line means that the operator must repair the login, or that the remote has no rsync.
 fn refused_by_ssh(line: &[u8]) -> bool {
-    denied_by_sshd(line)
-        || line == b"Host key verification failed."
-        || missing_there(line).unwrap_or(false)
+    logs_in_vain(line) || missing_there(line).unwrap_or(false)
+}
+
+/// True when a line means that ssh has no connection.
+fn cannot_connect_by_ssh(line: &[u8]) -> bool {
+    line.starts_with(b"ssh: connect to host ")
+        || line.starts_with(b"ssh: Could not resolve hostname ")
+}
+
+/// True when a line means that ssh does not log in.
+fn logs_in_vain(line: &[u8]) -> bool {
+    denied_by_sshd(line) || line == b"Host key verification failed."
 }
 
 /// `user@host: Permission denied (publickey,password).`
@@ -319,17 +400,18 @@ fn telling_message(exit: Exited, stderr: &[u8]) -> String {
         (Some(line), _) => shown(line),
         (None, Exited::Code(0)) => String::new(),
         (None, Exited::Code(code)) => {
-            format!("rsync exited with status {code} and printed nothing")
+            say!("rsync exited with status {} and printed nothing", code)
         }
-        (None, signal) => format!("rsync was killed by {signal}"),
+        (None, signal) => say!("rsync was killed by {}", signal),
     }
 }
 
 /// The message of a refusal, with the output of the script that refused.
 fn with_script(message: String, script: &[&[u8]]) -> String {
     if message.as_bytes() == EARLY {
-        return format!(
-            "{message}: the script of the module refuses; run `rsync HOST::MODULE` to see what it prints"
+        return say!(
+            "{}: the script of the module refuses; run `rsync HOST::MODULE` to see what it prints",
+            message
         );
     }
     if script.is_empty() {

@@ -78,6 +78,7 @@ fn exit_codes_follow_the_table() {
         (24, "file has vanished: \"/x\"", Gone),
         (2, "file has vanished: \"/x\"\nABORTING due to invalid path from sender: d/x", Upset),
         (2, "ABORTING due to invalid path from sender: d/x", Upset),
+        (2, "got a block match with no basis file for \"/d/x\" (in www) [receiver]", Upset),
         // The end of the connection is more informative than the files that vanished before.
         (12, "file has vanished: \"/x\"\nrsync: connection unexpectedly closed", Remote(Broken)),
         (25, "Deletions stopped due to --max-delete limit (3 skipped)", Partial),
@@ -85,6 +86,8 @@ fn exit_codes_follow_the_table() {
         (35, "rsync error: timeout waiting for daemon connection (code 35)", Remote(Unreachable)),
         (127, "sh: rsync: not found", Configuration),
         (255, "ssh: connect to host h port 22: Connection refused", Remote(Unreachable)),
+        (12, "ssh: connect to host h port 22: Connection refused", Remote(Unreachable)),
+        (12, "ssh: Could not resolve hostname h: Name or service not known", Remote(Unreachable)),
         (255, "web@h: Permission denied (publickey,password).", Configuration),
         (
             12,
@@ -390,4 +393,66 @@ fn output_of_a_module_script_is_shown_and_does_not_affect_the_verdict() {
     let early = verdict(Exited::Code(5), b"@ERROR: early exec failed\n").message;
     assert!(early.contains("rsync HOST::MODULE"), "{early}");
     assert!(login_failed(b"@ERROR: auth failed on module m\n"));
+}
+
+#[test]
+fn each_failure_has_the_help_for_its_cause() {
+    for (code, stderr, want) in [
+        (10, "rsync: [sender] failed to connect to h: No route", HelpTopic::Unreachable),
+        (255, "ssh: connect to host h port 22: Connection refused", HelpTopic::Unreachable),
+        (5, "@ERROR: max connections (4) reached -- try again later", HelpTopic::ConnectionLimit),
+        (12, "rsync: connection unexpectedly closed (0 bytes received so far)", HelpTopic::Broken),
+        (
+            11,
+            "rsync: write failed on \"f\" (in m): No space left on device (28)",
+            HelpTopic::RemoteFull,
+        ),
+        (
+            11,
+            "rsync: mkstemp \"/f\" (in m) failed: Read-only file system (30)",
+            HelpTopic::RemoteStorage,
+        ),
+        (5, "@ERROR: auth failed on module m", HelpTopic::Password),
+        (1, "ERROR: password file must not be other-accessible", HelpTopic::Password),
+        (
+            1,
+            "rsync: could not open password file /p: No such file or directory (2)",
+            HelpTopic::Password,
+        ),
+        (5, "@ERROR: Unknown module 'auth failed on module'", HelpTopic::UnknownModule),
+        (5, "@ERROR: access denied to m from h (10.0.0.1)", HelpTopic::AccessDenied),
+        (5, "@ERROR: chdir failed", HelpTopic::ModulePath),
+        (5, "@ERROR: chroot failed", HelpTopic::ModulePath),
+        (
+            3,
+            "rsync: [Receiver] change_dir#3 \"/x\" (in m) failed: Permission denied (13)",
+            HelpTopic::ModulePath,
+        ),
+        (1, "ERROR: module is read only", HelpTopic::ReadOnly),
+        (4, "rsync: The server is configured to refuse --checksum (-c)", HelpTopic::RefusedOption),
+        (4, "rsync: The server is configured to refuse --delete", HelpTopic::RefusedOption),
+        (4, "rsync: The server is configured to refuse --nonsense", HelpTopic::RefusedOption),
+        (255, "u@h: Permission denied (publickey,password).", HelpTopic::SshLogin),
+        (255, "Host key verification failed.", HelpTopic::SshLogin),
+        (127, "bash: line 1: rsync: command not found", HelpTopic::NoRsync),
+        (12, "bash: line 1: rsync: command not found", HelpTopic::NoRsync),
+        (12, "cannot convert filename: a (Invalid argument)", HelpTopic::Charset),
+        (5, "@ERROR: pre-xfer exec returned failure (256)\nno space", HelpTopic::ModuleScript),
+        (5, "@ERROR: early exec failed", HelpTopic::ModuleScript),
+        (1, "rsync: --foo: unknown option", HelpTopic::RsyncRefuses),
+        (
+            3,
+            "rsync: [sender] change_dir \"/srv\" failed: No such file or directory (2)",
+            HelpTopic::RootGone,
+        ),
+        // A file name is not a message of the daemon.
+        (4, "rsync: open \"/@ERROR: auth failed on module m\" failed", HelpTopic::RsyncRefuses),
+    ] {
+        let judged = verdict(Exited::Code(code), stderr.as_bytes());
+        assert_eq!(judged.help, want, "{code} {stderr}: {:?}", judged.verdict);
+    }
+    let killed = verdict(Exited::Signal(9), b"");
+    assert_eq!(killed.help, HelpTopic::Killed);
+    let other = verdict(Exited::Code(0), b"").without_statistics(Exited::Code(0));
+    assert_eq!(other.reason().help, HelpTopic::NotRsync);
 }

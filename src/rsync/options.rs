@@ -73,23 +73,25 @@ pub enum Class {
     Refused(&'static str, &'static str),
 }
 
-const NOTHING: &str = "it would replicate nothing";
-const REMOVE: &str = "remove it";
-const SERVER: &str = "it is rsync's own";
-const SOURCE: &str = "it deletes files on the master";
+const NOTHING: &str = phrase!("it would replicate nothing");
+const REMOVE: &str = phrase!("remove it");
+const SERVER: &str = phrase!("it is rsync's own");
+const SOURCE: &str = phrase!("it deletes files on the master");
 const DELETE: &str =
-    "whether anything is deleted on a remote follows `delete` of the inotify section";
+    phrase!("whether anything is deleted on a remote follows `delete` of the inotify section");
 const ALTERNATE: &str =
-    "syncsup uses it for renamed files, and rsync may skip a file that it finds there";
-const ENDS: &str = "a push that it stops would start over again and again";
-const BATCH: &str = "every push and every reconcile would overwrite that file";
+    phrase!("syncsup uses it for renamed files, and rsync may skip a file that it finds there");
+const ENDS: &str = phrase!("a push that it stops would start over again and again");
+const BATCH: &str = phrase!("every push and every reconcile would overwrite that file");
 const FOLLOWED: &str =
-    "what a link points to is not watched, and a followed directory would arrive empty";
-const FOLLOWED_DO: &str = "remove it, and mount the directory in the link's place with `mount --bind`, or give it a \
-     localpath of its own";
-const NEVER: &str = "remotes would keep old files and count as in sync";
-const TORN: &str = "an interrupted transfer leaves an incomplete file under its real name";
-const SIZE: &str = "files that it leaves out are not replicated, and count as in sync";
+    phrase!("what a link points to is not watched, and a followed directory would arrive empty");
+const FOLLOWED_DO: &str = phrase!(
+    "remove it, and mount the directory in the link's place with `mount --bind`, or give it a \
+     localpath of its own"
+);
+const NEVER: &str = phrase!("remotes would keep old files and count as in sync");
+const TORN: &str = phrase!("an interrupted transfer leaves an incomplete file under its real name");
+const SIZE: &str = phrase!("files that it leaves out are not replicated, and count as in sync");
 
 const fn on(long: &'static [&'static str], class: Class) -> Opt {
     Opt { long, off: &[], short: None, value: Value::None, class, since: None }
@@ -146,6 +148,7 @@ pub fn names() -> Vec<&'static str> {
     OPTIONS.iter().flat_map(|o| o.long.iter().chain(o.off)).copied().collect()
 }
 
+use crate::language::phrase;
 use Class::{
     Connection, Dropped, Filter, Kept, Passed, PushOnly, Refused, Replaced, Setting, Warned, Window,
 };
@@ -173,18 +176,18 @@ pub static OPTIONS: &[Opt] = &[
     // Which files differ.
     on(&["checksum"], Passed).off(&["no-checksum", "no-c"]).letter(b'c'),
     on(&["ignore-times"], PushOnly).letter(b'I'),
-    on(&["size-only"], Dropped("a file of the same size and other content would stay old")),
+    on(&["size-only"], Dropped(phrase!("a file of the same size and other content would stay old"))),
     with(&["modify-window"], Number, Window).letter(b'@'),
-    on(&["update"], Dropped("a file restored from a backup is older and would never be replicated"))
+    on(&["update"], Dropped(phrase!("a file restored from a backup is older and would never be replicated")))
         .letter(b'u'),
     on(&["existing", "ignore-non-existing"], Refused(NEVER, REMOVE)),
     on(&["ignore-existing"], Refused(NEVER, REMOVE)),
-    on(&["append"], Dropped("a file that changed elsewhere than at its end would stay wrong"))
+    on(&["append"], Dropped(phrase!("a file that changed elsewhere than at its end would stay wrong")))
         .off(&["no-append"]),
-    on(&["append-verify"], Dropped("a file that did not grow would stay old")),
+    on(&["append-verify"], Dropped(phrase!("a file that did not grow would stay old"))),
     with(&["max-size"], Word, Warned(SIZE)),
     with(&["min-size"], Word, Warned(SIZE)),
-    on(&["prune-empty-dirs"], Dropped("an empty directory of the master would be missing on the remote"))
+    on(&["prune-empty-dirs"], Dropped(phrase!("an empty directory of the master would be missing on the remote")))
         .off(&["no-prune-empty-dirs", "no-m"])
         .letter(b'm'),
     // The depth of a push, and what it lists.
@@ -196,7 +199,7 @@ pub static OPTIONS: &[Opt] = &[
     on(&["dirs"], Replaced).off(&["no-dirs", "no-d"]).letter(b'd'),
     on(&["old-dirs", "old-d"], Replaced),
     on(&["mkpath"], Passed).off(&["no-mkpath"]).since(3, 2, 3),
-    with(&["files-from"], File, Refused("the list of files is syncsup's", REMOVE)),
+    with(&["files-from"], File, Refused(phrase!("the list of files is syncsup's"), REMOVE)),
     on(&["from0"], Replaced).off(&["no-from0"]).letter(b'0'),
     on(&["one-file-system"], Passed).off(&["no-one-file-system", "no-x"]).letter(b'x'),
     on(&["qsort"], Passed),
@@ -228,13 +231,13 @@ pub static OPTIONS: &[Opt] = &[
     on(
         &["keep-dirlinks"],
         Refused(
-            "a directory that takes the place of a link would be written through the link on the remote",
-            "remove it, and mount the directory in the link's place there with `mount --bind`",
+            phrase!("a directory that takes the place of a link would be written through the link on the remote"),
+            phrase!("remove it, and mount the directory in the link's place there with `mount --bind`"),
         ),
     )
     .letter(b'K'),
     on(&["safe-links"], Passed),
-    on(&["insecure-links"], Warned("rsync follows links that others created in the paths to its files"))
+    on(&["insecure-links"], Warned(phrase!("rsync follows links that others created in the paths to its files")))
         .off(&["no-insecure-links"])
         .since(3, 5, 0),
     with(&["confine-root"], Word, Passed).since(3, 5, 0),
@@ -252,19 +255,19 @@ pub static OPTIONS: &[Opt] = &[
     on(&["specials"], Passed).off(&["no-specials"]),
     on(&["drop-D"], Passed).off(&["no-drop-D"]).since(3, 5, 0),
     Opt { short: Some(b'D'), ..on(&[], Passed) }.off(&["no-D"]),
-    on(&["copy-devices"], Refused("it would send the contents of whole disks", REMOVE)),
-    on(&["write-devices"], Refused("it would write into devices of the remote", REMOVE))
+    on(&["copy-devices"], Refused(phrase!("it would send the contents of whole disks"), REMOVE)),
+    on(&["write-devices"], Refused(phrase!("it would write into devices of the remote"), REMOVE))
         .off(&["no-write-devices"]),
     on(&["times"], Passed).off(&["no-times", "no-t"]).letter(b't'),
     on(
         &["atimes"],
-        Warned("reading a file changes its access time, so every reconcile finds it different"),
+        Warned(phrase!("reading a file changes its access time, so every reconcile finds it different")),
     )
     .off(&["no-atimes", "no-U"])
     .letter(b'U')
     .since(3, 2, 0),
     on(&["open-noatime"], Passed).off(&["no-open-noatime"]).since(3, 2, 0),
-    on(&["crtimes"], Refused("rsync cannot do it on Linux", REMOVE))
+    on(&["crtimes"], Refused(phrase!("rsync cannot do it on Linux"), REMOVE))
         .off(&["no-crtimes", "no-N"])
         .letter(b'N'),
     on(&["omit-dir-times"], Passed).off(&["no-omit-dir-times", "no-O"]).letter(b'O'),
@@ -283,7 +286,7 @@ pub static OPTIONS: &[Opt] = &[
     on(&["version"], Refused(NOTHING, REMOVE)).letter(b'V'),
     with(&["write-batch"], Word, Refused(BATCH, REMOVE)),
     with(&["only-write-batch"], Word, Refused(NOTHING, REMOVE)),
-    with(&["read-batch"], Word, Refused("it ignores the master", REMOVE)),
+    with(&["read-batch"], Word, Refused(phrase!("it ignores the master"), REMOVE)),
     with(&["compare-dest"], Word, Refused(ALTERNATE, REMOVE)),
     with(&["copy-dest"], Word, Refused(ALTERNATE, REMOVE)),
     with(&["link-dest"], Word, Refused(ALTERNATE, REMOVE)),
@@ -291,10 +294,10 @@ pub static OPTIONS: &[Opt] = &[
     with(&["stop-at"], Word, Refused(ENDS, REMOVE)).since(3, 2, 3),
     on(&["server"], Refused(SERVER, REMOVE)),
     on(&["sender"], Refused(SERVER, REMOVE)),
-    on(&["daemon"], Refused("it starts a server instead of a transfer", REMOVE)),
-    with(&["config"], Word, Refused("it is an option of a daemon", REMOVE)),
-    with(&["dparam"], Word, Refused("it is an option of a daemon", REMOVE)),
-    on(&["detach"], Refused("it is an option of a daemon", REMOVE)).off(&["no-detach"]),
+    on(&["daemon"], Refused(phrase!("it starts a server instead of a transfer"), REMOVE)),
+    with(&["config"], Word, Refused(phrase!("it is an option of a daemon"), REMOVE)),
+    with(&["dparam"], Word, Refused(phrase!("it is an option of a daemon"), REMOVE)),
+    on(&["detach"], Refused(phrase!("it is an option of a daemon"), REMOVE)).off(&["no-detach"]),
     // Deletions.
     on(&["remove-source-files", "remove-sent-files"], Refused(SOURCE, REMOVE)),
     on(&["delete"], Dropped(DELETE)),
@@ -305,15 +308,15 @@ pub static OPTIONS: &[Opt] = &[
     on(&["delete-excluded"], Dropped(DELETE)),
     on(&["delete-missing-args"], Dropped(DELETE)),
     on(&["ignore-missing-args"], Replaced),
-    on(&["ignore-errors"], Dropped("after a read error, a file may seem missing that was only not read"))
+    on(&["ignore-errors"], Dropped(phrase!("after a read error, a file may seem missing that was only not read")))
         .off(&["no-ignore-errors"]),
     on(&["force"], Replaced).off(&["no-force"]),
     with(
         &["max-delete"],
         Number,
         Refused(
-            "a reconcile would stop there, and count the rest as in sync",
-            "remove it; `max_delete` of the remote, or `delete` of the inotify section, says what may be deleted",
+            phrase!("a reconcile would stop there, and count the rest as in sync"),
+            phrase!("remove it; `max_delete` of the remote, or `delete` of the inotify section, says what may be deleted"),
         ),
     ),
     // How the other end is reached.

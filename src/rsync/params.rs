@@ -7,6 +7,7 @@
 
 use super::charset::{self, Charsets};
 use super::options::{self, Class, Opt, Value};
+use crate::language::phrase;
 use crate::path::OsBytes;
 
 /// One option of the user, parsed.
@@ -239,15 +240,15 @@ pub fn faults(params: &[OsBytes]) -> Vec<Fault> {
     if backs_up("backup") && !backs_up("backup-dir") {
         faults.push(Fault::Refused(
             "--backup".into(),
-            "the copies that it leaves beside the files keep a directory from being deleted",
-            "add a --backup-dir outside of what is replicated, or use `trash` of a YAML configuration",
+            phrase!("the copies that it leaves beside the files keep a directory from being deleted"),
+            phrase!("add a --backup-dir outside of what is replicated, or use `trash` of a YAML configuration"),
         ));
     }
     if times_on(&items, "one-file-system") > 1 {
         faults.push(Fault::Refused(
             "-xx".into(),
-            "given twice, it deletes on a remote what is below a directory that is a mount point here",
-            "write -x once",
+            phrase!("given twice, it deletes on a remote what is below a directory that is a mount point here"),
+            phrase!("write -x once"),
         ));
     }
     faults
@@ -258,8 +259,10 @@ fn times_on(items: &[Item], name: &str) -> usize {
     items.iter().rev().filter(|item| item.option.is(name)).take_while(|item| item.on).count()
 }
 
-const UNCONVERTED: &str = "with --iconv rsync converts names but not filter rules, so a remote would delete or keep the wrong names";
-const UNCONVERTED_DO: &str = "write it in the `filter` section";
+const UNCONVERTED: &str = phrase!(
+    "with --iconv rsync converts names but not filter rules, so a remote would delete or keep the wrong names"
+);
+const UNCONVERTED_DO: &str = phrase!("write it in the `filter` section");
 
 /// True for a filter rule that means the same in every charset that contains ASCII.
 fn may_stay_unconverted(item: &Item) -> bool {
@@ -291,17 +294,17 @@ fn bad_value(item: &Item, value: &[u8]) -> Option<Fault> {
         Value::Number => {
             let number = value.strip_prefix(b"-").unwrap_or(value);
             (number.is_empty() || !number.iter().all(u8::is_ascii_digit))
-                .then(|| bad("is not a number"))
+                .then(|| bad(phrase!("is not a number")))
                 .flatten()
         }
         Value::File if value == b"-" => {
-            bad("is the standard input, where rsync reads syncsup's list; name a file")
+            bad(phrase!("is the standard input, where rsync reads syncsup's list; name a file"))
         }
         Value::Rule if reads_stdin(value) => {
-            bad("reads the standard input, where rsync reads syncsup's list; name a file")
+            bad(phrase!("reads the standard input, where rsync reads syncsup's list; name a file"))
         }
         Value::AbsoluteFile if !value.starts_with(b"/") => {
-            bad("would lie in the localpath, and be replicated; write an absolute path")
+            bad(phrase!("would lie in the localpath, and be replicated; write an absolute path"))
         }
         Value::Option => remote_option(item, value),
         Value::None
@@ -326,7 +329,7 @@ fn remote_option(item: &Item, value: &[u8]) -> Option<Fault> {
     let bad = |what| Some(Fault::BadValue(item.written(), value.to_vec(), what));
     let (inner, faults) = read(&[OsBytes::from(value.to_vec())]);
     if !faults.is_empty() || inner.is_empty() {
-        return bad("is not an rsync option with its value in the same word");
+        return bad(phrase!("is not an rsync option with its value in the same word"));
     }
     let changes = |item: &Item| match item.option.class {
         Class::Refused(..) | Class::Dropped(_) | Class::Setting | Class::Filter => true,
@@ -335,7 +338,7 @@ fn remote_option(item: &Item, value: &[u8]) -> Option<Fault> {
         Class::Passed | Class::Warned(_) | Class::Connection | Class::Kept => false,
     };
     if inner.iter().any(changes) {
-        return bad("would change the meaning of a push at the other end");
+        return bad(phrase!("would change the meaning of a push at the other end"));
     }
     None
 }

@@ -5,6 +5,7 @@
 //! the daemon's own message.
 
 use super::options;
+use crate::language::phrase;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
@@ -13,15 +14,20 @@ const REFUSES: &[u8] = b"The server is configured to refuse --";
 
 /// Options that a push and a comparison can do without (the manual's names), and what is done instead.
 const DISPENSABLE: &[(&str, &str)] = &[
-    (CHECKSUM, "files whose size and time are not conclusive are sent whole (-I)"),
-    ("modify-window", "marked files are sent whole (-I), and times are compared to the second"),
-    ("stats", "its totals are requested in another way"),
+    (CHECKSUM, phrase!("files whose size and time are not conclusive are sent whole (-I)")),
+    (
+        "modify-window",
+        phrase!("marked files are sent whole (-I), and times are compared to the second"),
+    ),
+    ("stats", phrase!("its totals are requested in another way")),
     (
         "force",
-        "a directory that is not empty is deleted only when its content is known and deleted, too",
+        phrase!(
+            "a directory that is not empty is deleted only when its content is known and deleted, too"
+        ),
     ),
-    ("timeout", "only the watchdog here stops a comparison that hangs"),
-    ("compress", "what is sent is not compressed"),
+    ("timeout", phrase!("only the watchdog here stops a comparison that hangs")),
+    ("compress", phrase!("what is sent is not compressed")),
 ];
 
 /// A comparison by content is useless without it.

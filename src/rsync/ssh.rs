@@ -7,6 +7,7 @@
 
 use super::params;
 use super::peer::{Peer, Target};
+use crate::language::say;
 use crate::path::fnv1a;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -49,13 +50,16 @@ pub fn socket(peer: &Peer, run_dir: &Path, instance: &str) -> Result<Option<Path
     let shown = run_dir.display();
     if bytes.len() + SOCKET_SUFFIX > SOCKET_MAX {
         let most = SOCKET_MAX - SOCKET_SUFFIX - (bytes.len() - run_dir.as_os_str().len());
-        return Err(format!(
-            "the run directory {shown} is too long for a socket of ssh; choose one of at most {most} bytes with --run-dir"
+        return Err(say!(
+            "the run directory {} is too long for a socket of ssh; choose one of at most {} bytes with --run-dir",
+            shown,
+            most
         ));
     }
     if bytes.windows(2).any(|two| two == b"${") {
-        return Err(format!(
-            "ssh would expand `${{` in the run directory {shown}; choose another with --run-dir"
+        return Err(say!(
+            "ssh would expand `${` in the run directory {}; choose another with --run-dir",
+            shown
         ));
     }
     Ok(Some(socket))

@@ -21,7 +21,7 @@ use std::os::unix::ffi::OsStringExt;
 const SHAPE: &[u8] = b"0000-00-00T00:00:00.000000Z";
 
 /// Additional environment of an rsync whose times are parsed.
-pub const ENV: &[(&str, &str)] = &[("LC_ALL", "C"), ("TZ", "UTC0")];
+pub const ENV: &[(&str, &str)] = &[("LC_ALL", "C"), ("TZ", "UTC0"), ("RSYNC_PASSWORD", "")];
 
 /// The name for a time: `timestamp` as in the log, to the millisecond, followed by `micros` (0 to 999).
 pub fn stamp(timestamp: &str, micros: i64) -> String {

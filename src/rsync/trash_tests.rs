@@ -5,6 +5,11 @@ fn path(text: &str) -> RelPath {
 }
 
 #[test]
+fn its_rsync_has_the_environment_of_every_other() {
+    assert!(argv::ENV.iter().all(|variable| ENV.contains(variable)));
+}
+
+#[test]
 fn names_are_times_that_sort() {
     let name = stamp("2026-11-22T10:15:00.123Z", 1_795_000_000_123_456);
     assert_eq!(name, "2026-11-22T10:15:00.123456Z");

@@ -4,6 +4,8 @@
 use super::network_bound::NetworkBound;
 use super::patience::{Patience, Waited};
 use super::watchdog::{Sample, Watchdog};
+use crate::help_topic::HelpTopic;
+use crate::language::say;
 use crate::message::VerifyAt;
 use crate::path::RelPath;
 use crate::rsync::exit_status::{self, Judgement, Trouble, Verdict};
@@ -220,7 +222,7 @@ impl Run {
         match self.ended {
             Some(GivenUp::Blocked) => {
                 judgement.verdict = Verdict::Upset;
-                judgement.message = "a file became a fifo while rsync read it".to_owned();
+                judgement.message = say!("a file became a fifo while rsync read it");
             }
             Some(GivenUp::Flooded) => judgement = judgement_of_flood(judgement),
             Some(GivenUp::Silent) => {
@@ -232,7 +234,7 @@ impl Run {
             }
             None if matches!(exited, Exited::Signal(_)) => {
                 // Its earlier complaints do not explain the kill.
-                judgement.message = format!("rsync was killed by {exited}");
+                judgement.message = say!("rsync was killed by {}", exited);
             }
             None => {}
         }
@@ -256,7 +258,8 @@ pub fn shortened(mut message: String) -> String {
 fn judgement_of_flood(of_end: Judgement) -> Judgement {
     Judgement {
         verdict: Verdict::Remote(Trouble::Broken),
-        message: "the other end sends messages without end: rsync was killed".to_owned(),
+        message: say!("the other end sends messages without end: rsync was killed"),
+        help: HelpTopic::Broken,
         end_unseen: true,
         ..of_end
     }
@@ -269,7 +272,12 @@ impl Run {
             // No receiver was working yet.
             return Judgement {
                 verdict: Verdict::Remote(Trouble::Unreachable),
-                message: "no answer: connected, but the other end sends nothing".to_owned(),
+                // Over ssh, it is not known whether a connection was made.
+                message: say!(
+                    "no answer: nothing came from the other end within {} s",
+                    self.patience.as_secs()
+                ),
+                help: HelpTopic::NoAnswer,
                 end_unseen: false,
                 ..of_signal
             };
@@ -277,7 +285,8 @@ impl Run {
         let seconds = self.watchdog.limit().as_secs();
         Judgement {
             verdict: Verdict::Remote(Trouble::Broken),
-            message: format!("no answer: rsync was killed after {seconds} s without progress"),
+            message: say!("no answer: rsync was killed after {} s without progress", seconds),
+            help: HelpTopic::Broken,
             ..of_signal
         }
     }

@@ -1,9 +1,12 @@
-//! A localpath with one or two remotes in a simulated world: the real watcher over real inotify, real pushers and a real
-//! journal, in one thread, with a clock that the simulation sets and with rsyncs that it models. One seed gives one
-//! schedule: what changes on the master, when each process takes its next turn, what dies and when.
+//! A localpath with one or two remotes in a simulated world: the real watcher over real inotify, real pushers, a real
+//! journal, and the supervisor's machines for children, slots, requests and the root, in one thread, with a clock that the
+//! simulation sets and with rsyncs that it models. One seed gives one schedule: what changes on the master, when each
+//! process takes its next turn, what dies or stops and when. Each world has kinds of trouble that are frequent in it, and
+//! others that it lacks (swarm testing).
 //!
-//! When the world is calm again, each slave must equal the master. Nothing may have been deleted that was never gone, and
-//! `wait` may not have returned before its changes were there.
+//! When the world is calm again, each slave must equal the master. Nothing may have been deleted that was never gone, nor
+//! by a comparison before it was released where the guard allows no deletion. `wait` may not have returned before its
+//! changes were there.
 //!
 //! `SYNCSUP_SIMULATE_S=60 cargo test --lib simulation` runs other schedules for a minute, `SYNCSUP_SEED=N` one. A schedule
 //! that fails is shrunk: the steps that do not matter are left out. `SYNCSUP_STEPS=3,7` runs only these of it.
@@ -12,6 +15,10 @@
 mod differential;
 #[path = "tests/filter.rs"]
 mod filter;
+#[path = "tests/kinds.rs"]
+mod kinds;
+#[path = "tests/life.rs"]
+mod life;
 #[path = "tests/rsync.rs"]
 mod rsync;
 #[path = "tests/side.rs"]

@@ -70,6 +70,7 @@ mod tests {
             module: None,
             sysctl: true,
             user: None,
+            log_format: None,
             http: Default::default(),
         };
         let wanted = [

@@ -5,9 +5,10 @@ use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::model::Config;
 use crate::config::probe::Machine;
 use crate::config::run_as::changed;
-use crate::config::{self, Loaded, check, http, module};
+use crate::config::{self, Loaded, check, credentials, http, log, module};
 use crate::error::{Error, Result};
-use crate::instance::run_as;
+use crate::instance::{directories, run_as};
+use crate::language::say;
 use std::collections::BTreeSet;
 
 /// Examines the machine for a start, as the user that the instance runs as: every localpath must exist. Also returns the
@@ -24,6 +25,9 @@ pub fn read(options: &InstanceOptions) -> Loaded {
     if let Some(kind) = &options.module {
         loaded.diagnostics.extend(module::only(&mut loaded.config, kind));
     }
+    let directory = directories::credentials();
+    loaded.diagnostics.extend(credentials::resolve(&mut loaded.config, directory.as_deref()));
+    log::overlay(&mut loaded.config.log, options.log_format);
     loaded.diagnostics.extend(http::overlay(&mut loaded.config.http, options.http));
     loaded
 }
@@ -35,6 +39,7 @@ pub fn reload(options: &InstanceOptions, kept: &Config) -> Result<(Config, Vec<D
     if let Some(error) = changed(kept.user.as_ref(), loaded.config.user.as_ref()) {
         return Err(Error::usage(error.to_string()));
     }
+    loaded.diagnostics.extend(log::changed(kept.log.as_ref(), loaded.config.log.as_ref()));
     loaded.diagnostics.extend(run_as::beyond(&loaded.config));
     let known: BTreeSet<_> = kept.localpaths.iter().map(|l| &l.watch).collect();
     let mut new = loaded.config.clone();
@@ -51,7 +56,7 @@ fn sort_out(loaded: Loaded) -> Result<(Config, Vec<Diagnostic>)> {
         return Err(Error::usage(lines.join("\n")));
     }
     if loaded.config.localpaths.is_empty() {
-        return Err(Error::usage("the configuration has no localpath"));
+        return Err(Error::usage(say!("the configuration has no localpath")));
     }
     Ok((loaded.config, warnings))
 }

@@ -1,7 +1,7 @@
 //! The control socket: one JSON line in, one JSON line out. No client can block the supervisor: every client is limited
 //! in bytes and in time, all together in number, memory and CPU time. Only root and the user of the instance are clients.
 
-use crate::message::{Answer, REQUEST_MAX, Request};
+use crate::message::{Answer, Asked, REQUEST_MAX};
 use crate::sys::log::Seldom;
 use crate::sys::poll::Interest;
 use crate::sys::session::{self, with_short_path};
@@ -175,7 +175,7 @@ impl ControlSocket {
 
     /// Handles the descriptors in `ready` (in the order of [`ControlSocket::interests`]). Returns complete requests, the
     /// oldest client's first.
-    pub fn turn(&mut self, ready: &[bool], now: Duration) -> Vec<(ClientId, Request)> {
+    pub fn turn(&mut self, ready: &[bool], now: Duration) -> Vec<(ClientId, Asked)> {
         let listened = usize::from(self.rest_until.is_none());
         let polled = self.clients.iter_mut().filter(|c| c.stage.interest().is_some());
         for (client, _) in polled.zip(&ready[listened..]).filter(|(_, ready)| **ready) {
@@ -197,7 +197,7 @@ impl ControlSocket {
         requests
     }
 
-    fn take_requests(&mut self, now: Duration) -> Vec<(ClientId, Request)> {
+    fn take_requests(&mut self, now: Duration) -> Vec<(ClientId, Asked)> {
         let mut requests = Vec::new();
         if now < self.pause_until {
             return requests;
@@ -351,13 +351,13 @@ impl Connection {
     }
 
     /// Its request, which is complete. What is no request is answered here.
-    fn take_request(&mut self, now: Duration) -> Option<Request> {
+    fn take_request(&mut self, now: Duration) -> Option<Asked> {
         let input = std::mem::take(&mut self.input);
         let line = input.split(|b| *b == b'\n').next().unwrap_or_default();
-        match serde_json::from_slice(line) {
-            Ok(request) => {
+        match Asked::read(line) {
+            Ok(asked) => {
                 self.stage = ConnectionStage::Waiting;
-                Some(request)
+                Some(asked)
             }
             Err(e) => {
                 self.say(&Answer::Refused(format!("invalid request: {e}")), now);

@@ -6,6 +6,8 @@ use super::notifications::Notification;
 use super::run::run;
 use crate::error::{Error, Exit, Result};
 use crate::instance::run_as;
+use crate::language::{Language, say};
+use crate::log_settings::LogTarget;
 use crate::message::Role;
 use crate::sys::channel::{Channel, Received, pair_for};
 use crate::sys::output::complain;
@@ -41,14 +43,16 @@ pub fn start(
 ) -> Result<u32> {
     let path = options.directories.log_file();
     let log = open_log(options)?;
-    let (ours, theirs) =
-        pair_for(Role::Supervisor).map_err(|e| Error::system("cannot create a channel", e))?;
+    let (ours, theirs) = pair_for(Role::Supervisor)
+        .map_err(|e| Error::system(say!("cannot create a channel"), e))?;
     let pid = session::start_supervisor(words, theirs, log)
-        .map_err(|e| Error::system("cannot start the supervisor", e))?;
+        .map_err(|e| Error::system(say!("cannot start the supervisor"), e))?;
     let mut channel: Channel<InstanceOptions, StartReport> = Channel::new(ours);
     let lost = |why: &dyn std::fmt::Display| {
-        let text = format!(
-            "the supervisor (pid {pid}) exited during its start: {why}; see {}",
+        let text = say!(
+            "the supervisor (pid {}) exited during its start: {}; see {}",
+            pid,
+            why,
             path.display()
         );
         Error::new(Exit::System, text)
@@ -58,7 +62,7 @@ pub fn start(
         match channel.receive().map_err(|e| lost(&e))? {
             Received::Message(StartReport::Started(held), _) if held.is_empty() => return Ok(pid),
             Received::Message(StartReport::Started(held), _) => {
-                let text = format!("{}\nthe supervisor (pid {pid}) is running", held.join("\n"));
+                let text = say!("{}\nthe supervisor (pid {}) is running", held.join("\n"), pid);
                 return Err(Error::new(Exit::No, text));
             }
             Received::Message(StartReport::Warned(warning), _) => {
@@ -68,7 +72,7 @@ pub fn start(
             Received::Message(StartReport::Failed { exit, text }, _) => {
                 return Err(Error::new(exit_of(exit), text));
             }
-            Received::Closed => return Err(lost(&"it sent no message")),
+            Received::Closed => return Err(lost(&say!("it sent no message"))),
             Received::Nothing => {}
         }
         let interest = if channel.wants_write() { Interest::ReadWrite } else { Interest::Read };
@@ -81,14 +85,19 @@ pub fn start(
 /// opened with its rights.
 fn open_log(options: &InstanceOptions) -> Result<File> {
     let loaded = configuration::read(options);
+    let target = loaded.config.log.as_ref().and_then(|log| log.settings.target);
+    if target == Some(LogTarget::Stderr) {
+        return log::standard_error()
+            .map_err(|e| Error::system(say!("cannot use standard error"), e));
+    }
     if loaded.config.user.is_some() && loaded.has_errors() {
         // Its directories may be those of the user that it would become. The supervisor would say the same.
         configuration::examine(loaded)?;
-        return Err(Error::usage("the configuration has errors"));
+        return Err(Error::usage(say!("the configuration has errors")));
     }
     let account = run_as::to_become(&loaded.config);
     let path = options.directories.log_file();
-    let refused = |e| Error::system(format!("cannot open the log {}", path.display()), e);
+    let refused = |e| options.directories.log_refused(e);
     match account {
         Some(account) => {
             options.directories.hand_over(&account)?;
@@ -103,9 +112,10 @@ fn open_log(options: &InstanceOptions) -> Result<File> {
 
 /// The role of the new process; returns its exit status.
 pub fn supervise(channel: OwnedFd) -> i32 {
+    Language::of_locale().speak();
     let mut channel: Option<Channel<StartReport, InstanceOptions>> = Some(Channel::new(channel));
     let ended = session::new_session()
-        .map_err(|e| Error::system("cannot create a session", e))
+        .map_err(|e| Error::system(say!("cannot create a session"), e))
         .and_then(|()| options(channel.as_mut()))
         .and_then(|options| {
             run(options, true, &mut |notification| match notification {
@@ -144,8 +154,12 @@ pub fn supervise(channel: OwnedFd) -> i32 {
 }
 
 fn options(channel: Option<&mut Channel<StartReport, InstanceOptions>>) -> Result<InstanceOptions> {
-    let nobody =
-        || Error::system("cannot read the options", "the process that started this one is gone");
+    let nobody = || {
+        Error::system(
+            say!("cannot read the options"),
+            say!("the process that started this one is gone"),
+        )
+    };
     let channel = channel.ok_or_else(nobody)?;
     let end = Instant::now() + Duration::from_secs(10);
     while Instant::now() < end {
@@ -169,5 +183,5 @@ fn exit_of(status: u8) -> Exit {
 
 /// In a process just started in a role: takes its channel and sets its short name.
 pub fn take_channel(name: &OsStr) -> Result<OwnedFd> {
-    process::take_channel(name).map_err(|e| Error::system("started without a channel", e))
+    process::take_channel(name).map_err(|e| Error::system(say!("started without a channel"), e))
 }

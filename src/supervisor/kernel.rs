@@ -1,6 +1,7 @@
 //! The kernel's limits for inotify: raised at the start as sersync did, only by root, only upwards. Pure.
 //!
 //! An inotify queue keeps the length of its creation, so this comes before the first queue is created.
+use crate::language::say;
 
 /// The number of directories that may be watched; sersync's number.
 pub const MAX_USER_WATCHES: u64 = 50_000_000;
@@ -36,11 +37,14 @@ pub fn instances_advice<E>(read: impl Fn(&str) -> Result<u64, E>) -> String {
     let names = ["fs.inotify.max_user_instances", "user.max_inotify_instances"];
     let known = names.into_iter().filter_map(|name| Some((read(name).ok()?, name)));
     match known.min_by_key(|(limit, _)| *limit) {
-        Some((limit, name)) => format!(
-            "{name} is {limit}; raise it with sysctl -w {name}={}, or raise ulimit -n if that is the limit reached",
+        Some((limit, name)) => say!(
+            "{} is {}; raise it with sysctl -w {}={}, or raise ulimit -n if that is the limit reached",
+            name,
+            limit,
+            name,
             limit + OTHER_INSTANCES
         ),
-        None => "raise fs.inotify.max_user_instances".into(),
+        None => say!("raise fs.inotify.max_user_instances"),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::instance::lock::{LOCK_NAME, taken};
 use crate::instance::note::StateNote;
 use crate::instance::quarantine::{self, clean_journal};
 use crate::journal::Journal;
+use crate::language::say;
 use crate::message::{
     FromWatcher, OpenFiles, PusherStart, Role, SlotKind, ToPusher, ToWatcher, WatcherStart,
     WatcherState,
@@ -140,7 +141,7 @@ impl SupervisedLocalPath {
         crate::instance::directories::make_private(&dir)?;
         let lock_path = dir.join(LOCK_NAME);
         let lock = lock::take_over(&lock_path)
-            .map_err(|e| Error::system(format!("cannot lock {}", lock_path.display()), e))?
+            .map_err(|e| Error::system(say!("cannot lock {}", lock_path.display()), e))?
             .ok_or_else(|| taken(&watch.to_string(), &lock_path))?;
         // A full disk does not prevent the start at this point: the journal reports it.
         let _ = lock.sign();
@@ -157,14 +158,14 @@ impl SupervisedLocalPath {
         Journal::open(&dir)
             .and_then(|mut j| j.set_plugins(&plugin_names(&configured.localpath.plugins)))
             .map_err(|e| {
-                Error::system(format!("cannot record the plugins in {}", dir.display()), e)
+                Error::system(say!("cannot record the plugins in {}", dir.display()), e)
             })?;
         let reconcile =
             if quarantined { Some(&ReconcileReason::JournalSetAside) } else { reconcile };
         let mut title = OsString::from("syncsup: watcher ");
         title.push(watch.as_os_str());
         let inotify = crate::sys::inotify::create().map_err(|e| {
-            let what = format!("localpath {watch}: cannot create an inotify descriptor");
+            let what = say!("localpath {}: cannot create an inotify descriptor", watch);
             Error::system(what, format!("{e}; {}", kernel::instances_advice(sysctl::read)))
         })?;
         let remotes = configured.remotes.clone();
@@ -214,7 +215,7 @@ impl SupervisedLocalPath {
         let key = shared.next_key;
         shared.next_key += 1;
         let pusher = SupervisedPusher::new(key, remote, reconcile.cloned(), &self.log, now)
-            .map_err(|e| Error::system("cannot create a wake pipe", e))?;
+            .map_err(|e| Error::system(say!("cannot create a wake pipe"), e))?;
         self.pushers.push(pusher);
         Ok(())
     }
@@ -401,6 +402,7 @@ impl SupervisedLocalPath {
             instance: shared.instance.clone(),
             settings: settings(&self.configured.localpath, &pusher.remote),
             reconcile: pusher.pending(),
+            requests: pusher.requests(),
             debug: self.configured.debug,
         };
         pusher.begins();

@@ -15,11 +15,11 @@ pub mod kernel;
 mod localpath;
 pub(crate) mod notifications;
 mod process;
-mod pusher;
+pub(crate) mod pusher;
 mod reload;
 mod reporter;
 mod requests;
-mod root_state;
+pub(crate) mod root_state;
 pub(crate) mod run;
 mod run_files;
 mod runner;
@@ -34,6 +34,7 @@ pub(crate) mod topology;
 mod waiters;
 
 use crate::instance::directories::Directories;
+use crate::log_settings::LogFormat;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -56,6 +57,8 @@ pub struct InstanceOptions {
     pub sysctl: bool,
     /// `--user`.
     pub user: Option<String>,
+    /// `--log-format`
+    pub log_format: Option<LogFormat>,
     /// `--http`, `--max-lag`.
     pub http: crate::config::http::Given,
 }

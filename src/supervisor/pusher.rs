@@ -5,9 +5,10 @@ use super::process::ChildProcess;
 use super::schedule::{self, Clockwork};
 use super::slots::{SlotHolder, SlotPool};
 use crate::config::model::{Crontab, Remote, Schedule};
+use crate::help_topic::HelpTopic;
 use crate::message::{
-    ChildStatus, FromPusher, PusherState, PusherStatus, RemoteHealth, RemoteStatus, Role, Ticket,
-    ToPusher, VerifyEnd, VerifyPart,
+    ChildStatus, FromPusher, PusherState, PusherStatus, ReconcileRequest, RemoteHealth,
+    RemoteStatus, Role, Ticket, ToPusher, VerifyEnd, VerifyPart,
 };
 use crate::reconcile_reason::ReconcileReason;
 use crate::sys::session::monotonic;
@@ -41,18 +42,14 @@ pub struct SupervisedPusher {
     /// The comparison that a `syncsup verify` reads from it.
     pub(super) verifying: Option<Verifying>,
     wake: (OwnedFd, OwnedFd),
-    pending: Option<Pending>,
+    /// A requested reconcile that is not yet known to be in the journal.
+    pending: Option<ReconcileRequest>,
+    /// The number of the last request for a reconcile.
+    requests: u64,
     /// The wall-clock time since which it is in trouble or held.
     trouble_since_ms: Option<i64>,
     next_scheduled: Option<Duration>,
     clockwork: Option<Clockwork>,
-}
-
-/// A requested reconcile that is not yet known to be in the journal.
-struct Pending {
-    why: ReconcileReason,
-    /// Reconciles that the child had completed at the time of the request.
-    done_before: u64,
 }
 
 /// A comparison that a client reads.
@@ -76,7 +73,7 @@ impl SupervisedPusher {
     ) -> io::Result<Self> {
         let name = remote.name();
         let title = OsString::from(format!("syncsup: pusher {name}"));
-        let log = log.new(o!("pusher" => name.clone()));
+        let log = log.new(o!("child" => "pusher", "remote" => name.clone()));
         Ok(Self {
             key,
             remote,
@@ -86,7 +83,8 @@ impl SupervisedPusher {
             removed: false,
             verifying: None,
             wake: wake::pipe()?,
-            pending: reconcile.map(|why| Pending { why, done_before: 0 }),
+            requests: u64::from(reconcile.is_some()),
+            pending: reconcile.map(|why| ReconcileRequest { why, number: 1 }),
             trouble_since_ms: None,
             next_scheduled: None,
             clockwork: None,
@@ -109,20 +107,24 @@ impl SupervisedPusher {
     }
 
     /// The reason of the reconcile with which the next process begins.
-    pub fn pending(&mut self) -> Option<ReconcileReason> {
-        let pending = self.pending.as_mut()?;
-        pending.done_before = 0;
-        Some(pending.why.clone())
+    pub fn pending(&self) -> Option<ReconcileReason> {
+        self.pending.as_ref().map(|pending| pending.why.clone())
     }
 
-    /// Requests a reconcile. The request is repeated at the next start unless the pusher was seen to reconcile.
+    /// The number of the last request for a reconcile.
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Requests a reconcile. The request is repeated at the next start until the pusher has recorded it.
     pub fn request_reconcile(&mut self, why: &ReconcileReason, now: Duration) {
         if *why == ReconcileReason::Schedule && self.pending.is_some() {
             return;
         }
-        let done_before = self.status.reconciles_done;
-        self.pending = Some(Pending { why: why.clone(), done_before });
-        self.process.send(&ToPusher::Reconcile(why.clone()), vec![], now);
+        self.requests += 1;
+        let request = ReconcileRequest { why: why.clone(), number: self.requests };
+        self.pending = Some(request.clone());
+        self.process.send(&ToPusher::Reconcile(request), vec![], now);
     }
 
     /// Grants it a slot that no push needs, if one is free.
@@ -142,13 +144,7 @@ impl SupervisedPusher {
 
     /// Stores its current status.
     pub fn note(&mut self, status: PusherStatus) {
-        let taken = |p: &Pending| {
-            status.reconcile.as_ref().is_some_and(|r| r.why == p.why)
-                || status.reconciles_done > p.done_before
-        };
-        if self.pending.as_ref().is_some_and(taken) {
-            self.pending = None;
-        }
+        self.pending.take_if(|pending| status.requests_recorded >= pending.number);
         self.trouble_since_ms = match status.state {
             PusherState::Backoff | PusherState::Held => {
                 self.trouble_since_ms.or_else(|| Some(clock::wall_ms()))
@@ -229,6 +225,7 @@ impl SupervisedPusher {
         if child.pid.is_none() {
             trouble_since_ms = child.since_ms;
             status.retry_ms = None;
+            status.help = Some(HelpTopic::ProcessDown);
             status.state = PusherState::Down;
             status.reason = child.last_exit.as_ref().map(|e| format!("its pusher exited: {e}"));
         }
@@ -239,6 +236,7 @@ impl SupervisedPusher {
             lag_ms: lag_ms as u64,
             trouble_since_ms,
             next_reconcile_ms: self.next_reconcile_ms(wall_ms),
+            requests: self.requests,
             pusher: child,
         }
     }
@@ -258,6 +256,7 @@ fn stop() -> ToPusher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::ReconcileProgress;
     use crate::supervisor::testing;
 
     #[test]
@@ -276,5 +275,25 @@ mod tests {
             pusher.begins();
             assert_eq!((pusher.status.state, pusher.status.reconciles_done), (after, 0));
         }
+    }
+
+    #[test]
+    fn a_request_stays_until_its_pusher_has_recorded_it() {
+        let log = Logger::root(slog::Discard, o!());
+        let remote = testing::remote("10.0.0.2");
+        let mut pusher = SupervisedPusher::new(1, remote, None, &log, Duration::ZERO).unwrap();
+        let sync = ReconcileReason::Sync;
+        pusher.request_reconcile(&sync, Duration::ZERO);
+        let recorded = PusherStatus { requests_recorded: 1, ..Default::default() };
+        pusher.note(recorded.clone());
+        assert_eq!(pusher.pending(), None);
+        pusher.request_reconcile(&sync, Duration::ZERO);
+        // The reconcile of the first request begins and ends, and the second request is still on its way.
+        let progress = ReconcileProgress { why: sync.clone(), ..Default::default() };
+        pusher.note(PusherStatus { reconcile: Some(progress), ..recorded.clone() });
+        pusher.note(PusherStatus { reconciles_done: 1, requests_completed: 1, ..recorded });
+        assert_eq!((pusher.pending(), pusher.requests()), (Some(sync), 2));
+        pusher.note(PusherStatus { requests_recorded: 2, ..Default::default() });
+        assert_eq!(pusher.pending(), None);
     }
 }

@@ -3,16 +3,53 @@
 use super::localpath::SupervisedLocalPath;
 use super::state::Supervisor;
 use super::{configuration, topology};
+use crate::config::diagnostic::Diagnostic;
 use crate::error::{Error, Result};
 use crate::instance::localpaths::ConfiguredLocalPath;
+use crate::language::{Language, say};
 use crate::sys::fault_point::{Point, pass};
 use crate::sys::session::monotonic;
 use slog::{error, info, warn};
 use std::time::Duration;
 
+/// What a reload has done.
+struct Reloaded {
+    warnings: Vec<Diagnostic>,
+    counts: Counts,
+}
+
+/// How many processes were started, stopped, restarted, left alone.
+struct Counts([usize; 4]);
+
+impl Counts {
+    fn line(&self) -> String {
+        let [started, stopped, restarted, same] = self.0;
+        say!(
+            "reloaded: {} started, {} stopped, {} restarted, {} untouched",
+            started,
+            stopped,
+            restarted,
+            same
+        )
+    }
+}
+
 impl Supervisor {
-    /// Reads the configuration again. If it has errors, the old one remains. Returns messages for the user.
+    /// Reads the configuration again. If it has errors, the old one remains. Returns messages for the user, in the
+    /// language that is spoken. The log is English.
     pub(super) fn reload(&mut self, now: Duration) -> Result<Vec<String>> {
+        let translated = (Language::current() != Language::English)
+            .then(|| configuration::reload(&self.options, &self.config));
+        let Reloaded { warnings, counts } =
+            match (Language::English.during(|| self.reload_in_english(now)), translated) {
+                (Ok(reloaded), Some(Ok((_, warnings)))) => Reloaded { warnings, ..reloaded },
+                (Ok(reloaded), None | Some(Err(_))) => reloaded,
+                (Err(_), Some(Err(error))) | (Err(error), None | Some(Ok(_))) => return Err(error),
+            };
+        Ok(warnings.iter().map(ToString::to_string).chain([counts.line()]).collect())
+    }
+
+    fn reload_in_english(&mut self, now: Duration) -> Result<Reloaded> {
         // Before everything is watched, the instance is not ready, and a reload does not make it ready.
         if self.started {
             self.systemd.reloading(monotonic());
@@ -27,7 +64,7 @@ impl Supervisor {
         done
     }
 
-    fn take_over(&mut self, now: Duration) -> Result<Vec<String>> {
+    fn take_over(&mut self, now: Duration) -> Result<Reloaded> {
         let (config, warnings) = configuration::reload(&self.options, &self.config)?;
         let new = Self::configured(&self.options, &config);
         let old: Vec<ConfiguredLocalPath> = self
@@ -64,15 +101,10 @@ impl Supervisor {
         for warning in &warnings {
             warn!(self.shared.log, "{}", warning.without_severity());
         }
-        let line = format!(
-            "reloaded: {} started, {} stopped, {} restarted, {} untouched",
-            diff.start.len(),
-            diff.stop.len(),
-            diff.restart.len(),
-            diff.same.len()
-        );
-        info!(self.shared.log, "{line}");
-        Ok(warnings.iter().map(ToString::to_string).chain([line]).collect())
+        let lists = [&diff.start, &diff.stop, &diff.restart, &diff.same];
+        let counts = Counts(lists.map(|list| list.len()));
+        info!(self.shared.log, "{}", counts.line());
+        Ok(Reloaded { warnings, counts })
     }
 
     fn open_new(
@@ -89,7 +121,7 @@ impl Supervisor {
                 .any(|l| !l.is_configured() && l.configured.id == configured.id)
             {
                 let watch = &configured.localpath.watch;
-                let text = format!("localpath {watch} is still stopping; reload again in a moment");
+                let text = say!("localpath {} is still stopping; reload again in a moment", watch);
                 return Err(Error::usage(text));
             }
             let state = &self.options.directories.state;

@@ -5,8 +5,9 @@ use super::child::ChildEvent;
 use super::process::ChildProcess;
 use super::token::TokenFile;
 use crate::config::model::HttpServer;
+use crate::help_topic::{HelpTopic, Reason};
 use crate::message::{
-    FromReporter, InstanceStatus, ReporterStart, ReporterStatus, Role, ToReporter,
+    FromReporter, InstanceStatus, ReporterStart, ReporterState, ReporterStatus, Role, ToReporter,
 };
 use crate::sys::poll::Interest;
 use slog::{Logger, info, o, warn};
@@ -106,13 +107,20 @@ impl SupervisedReporter {
         let serving = self.serving.as_ref()?;
         let process = serving.process.report();
         let (state, reason) = match (&serving.listener, process.pid) {
-            (_, None) => ("down", process.last_exit.as_ref().map(|e| format!("it exited: {e}"))),
-            (Listener::Unknown, _) => ("starting", None),
-            (Listener::Listening, _) => ("listening", None),
-            (Listener::Refused(why), _) => ("refused", Some(why.clone())),
+            (_, None) => {
+                let why = process.last_exit.as_ref().map(|e| format!("it exited: {e}"));
+                (ReporterState::Down, why.map(|why| Reason::new(HelpTopic::ProcessDown, why)))
+            }
+            (Listener::Unknown, _) => (ReporterState::Starting, None),
+            (Listener::Listening, _) => (ReporterState::Listening, None),
+            (Listener::Refused(why), _) => {
+                (ReporterState::Refused, Some(Reason::new(HelpTopic::PageRefused, why.as_str())))
+            }
         };
+        let help = reason.as_ref().map(|reason| reason.help);
+        let reason = reason.map(|reason| reason.why);
         let listen = serving.http.listen.to_string();
-        Some(ReporterStatus { listen, state: state.into(), reason, process })
+        Some(ReporterStatus { listen, state, reason, help, process })
     }
 
     /// Starts it when it is due, kills it when it is silent, stops it when it is no longer configured. True if a

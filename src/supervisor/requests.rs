@@ -7,7 +7,8 @@ mod wait;
 
 use super::control::ClientId;
 use super::state::Supervisor;
-use crate::message::{Answer, InstanceStatus, Request, ToPusher, ToWatcher};
+use crate::language::say;
+use crate::message::{Answer, Asked, InstanceStatus, Request, ToPusher, ToWatcher};
 use crate::reconcile_reason::ReconcileReason;
 use crate::sys::clock;
 use std::time::Duration;
@@ -17,9 +18,13 @@ impl Supervisor {
     pub(super) fn answer(
         &mut self,
         client: ClientId,
-        request: Request,
+        Asked { language, request }: Asked,
         now: Duration,
     ) -> Option<Answer> {
+        language.during(|| self.execute(client, request, now))
+    }
+
+    fn execute(&mut self, client: ClientId, request: Request, now: Duration) -> Option<Answer> {
         Some(match request {
             Request::Status => Answer::Status(Box::new(self.report())),
             Request::Stop => {
@@ -27,7 +32,7 @@ impl Supervisor {
                 self.stop(now);
                 return None;
             }
-            _ if self.stopping => Answer::Refused("the instance is stopping".into()),
+            _ if self.stopping => Answer::Refused(say!("the instance is stopping")),
             Request::Reload => match self.reload(now) {
                 Ok(lines) => Answer::Done(lines),
                 Err(error) => Answer::Refused(error.text),
@@ -96,18 +101,20 @@ impl Supervisor {
             if same_path(name, &watch) {
                 // Otherwise any directory that appears there later, such as an empty mount point, would be accepted.
                 if !localpath.watch().as_path().is_dir() {
-                    return Answer::Refused(format!(
-                        "localpath {watch}: no such directory; mount it or create it, then release it"
+                    return Answer::Refused(say!(
+                        "localpath {}: no such directory; mount it or create it, then release it",
+                        watch
                     ));
                 }
                 localpath.watcher.send(&ToWatcher::AdoptRoot, vec![], now);
-                done.push(format!(
-                    "localpath {watch}: its root and its mount points are accepted as they are now"
+                done.push(say!(
+                    "localpath {}: its root and its mount points are accepted as they are now",
+                    watch
                 ));
             }
             for pusher in localpath.pushers.iter_mut().filter(|p| p.name == name && !p.removed) {
                 pusher.process.send(&ToPusher::Release, vec![], now);
-                done.push(format!("remote {name} of {watch}: released"));
+                done.push(say!("remote {} of {}: released", name, watch));
             }
         }
         Answer::Done(done)
@@ -127,8 +134,9 @@ impl Supervisor {
             known.extend(localpath.pushers.iter().map(|p| p.name.clone()));
         }
         known.dedup();
-        Answer::Refused(format!(
-            "{name}: no such localpath or remote; there are: {}",
+        Answer::Refused(say!(
+            "{}: no such localpath or remote; there are: {}",
+            name,
             known.join(", ")
         ))
     }

@@ -1,5 +1,6 @@
 //! The findings of a localpath's watchers about its root. Pure.
 
+use crate::help_topic::Reason;
 use crate::message::WatcherState;
 
 /// Whether files of the root may be pushed.
@@ -8,11 +9,11 @@ pub enum RootState {
     /// No watcher has examined it yet: pushers wait.
     Unknown,
     /// It has been held since the start, and why.
-    HeldFromStart(String),
+    HeldFromStart(Reason),
     /// It is the root that was watched before.
     Accepted,
     /// It was accepted before and is now held, and why.
-    Held(String),
+    Held(Reason),
 }
 
 impl RootState {
@@ -34,7 +35,7 @@ impl RootState {
     }
 
     /// Why it is held.
-    pub fn held(&self) -> Option<&str> {
+    pub fn held(&self) -> Option<&Reason> {
         match self {
             RootState::HeldFromStart(why) | RootState::Held(why) => Some(why),
             RootState::Unknown | RootState::Accepted => None,
@@ -42,7 +43,7 @@ impl RootState {
     }
 
     /// The contents of `Hold` for a pusher and the plugin runner. `None` while nothing is known, so that they wait.
-    pub fn hold(&self) -> Option<Option<String>> {
+    pub fn hold(&self) -> Option<Option<Reason>> {
         match self {
             RootState::Unknown => None,
             RootState::Accepted => Some(None),
@@ -54,24 +55,30 @@ impl RootState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::help_topic::HelpTopic;
+
+    fn reason(why: &str) -> Reason {
+        Reason::new(HelpTopic::RootGone, why)
+    }
 
     #[test]
     fn each_transition_is_correct() {
         use RootState::{Accepted, Held, HeldFromStart, Unknown};
-        let why = |text: &str| text.to_owned();
-        let all = [Unknown, HeldFromStart(why("a")), Accepted, Held(why("a"))];
+        let all = [Unknown, HeldFromStart(reason("a")), Accepted, Held(reason("a"))];
         for state in &all {
-            for same in [WatcherState::Starting, WatcherState::Refused(why("full"))] {
+            for same in [WatcherState::Starting, WatcherState::Refused("full".to_owned())] {
                 assert_eq!(state.after(&same), *state, "{same:?}");
             }
-            for good in
-                [WatcherState::Scanning, WatcherState::Watching, WatcherState::Degraded(why("d"))]
-            {
+            for good in [
+                WatcherState::Scanning,
+                WatcherState::Watching,
+                WatcherState::Degraded(reason("d")),
+            ] {
                 assert_eq!(state.after(&good), Accepted, "{good:?}");
             }
         }
-        let held = all.map(|state| state.after(&WatcherState::Held(why("b"))));
-        let b = why("b");
+        let held = all.map(|state| state.after(&WatcherState::Held(reason("b"))));
+        let b = reason("b");
         assert_eq!(
             held,
             [HeldFromStart(b.clone()), HeldFromStart(b.clone()), Held(b.clone()), Held(b)]
@@ -82,7 +89,7 @@ mod tests {
     fn pushers_wait_until_the_root_is_known() {
         assert_eq!(RootState::Unknown.hold(), None);
         assert_eq!(RootState::Accepted.hold(), Some(None));
-        let held = RootState::Held("gone".into());
-        assert_eq!((held.hold(), held.held()), (Some(Some("gone".into())), Some("gone")));
+        let held = RootState::Held(reason("gone"));
+        assert_eq!((held.hold(), held.held()), (Some(Some(reason("gone"))), Some(&reason("gone"))));
     }
 }

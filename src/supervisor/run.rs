@@ -11,13 +11,15 @@ use crate::config::probe::Machine;
 use crate::config::sender;
 use crate::error::{Error, Result};
 use crate::instance::run_as;
+use crate::language::{Language, say};
+use crate::log_settings::LogTarget;
 use crate::message::ToPusher;
 use crate::sys::account::Purpose;
 use crate::sys::confine::no_core_files;
 use crate::sys::poll::wait;
 use crate::sys::session::{self, monotonic};
 use crate::sys::signals::Signals;
-use crate::sys::{domain, log, process, sysctl};
+use crate::sys::{domain, files, log, process, sysctl};
 use slog::{info, warn};
 use std::time::Duration;
 
@@ -35,10 +37,16 @@ pub fn run(
     give_up: bool,
     notify: &mut dyn FnMut(Notification),
 ) -> Result<()> {
-    no_core_files().map_err(|e| Error::system("cannot limit core files", e))?;
-    let mut signals = Signals::catch().map_err(|e| Error::system("cannot catch signals", e))?;
-    let log = log::logger(options.debug);
+    no_core_files().map_err(|e| Error::system(say!("cannot limit core files"), e))?;
+    let mut signals =
+        Signals::catch().map_err(|e| Error::system(say!("cannot catch signals"), e))?;
     let loaded = configuration::read(&options);
+    // What the user's terminal shows is in the user's language, and the log in English.
+    let logged = (Language::current() != Language::English)
+        .then(|| Language::English.during(|| configuration::read(&options)));
+    let settings = loaded.config.log.as_ref().map(|log| log.settings).unwrap_or_default();
+    log::set(settings);
+    let log = log::logger(options.debug);
     let mut raised = None;
     if !loaded.has_errors()
         && let Some(account) = run_as::to_become(&loaded.config)
@@ -49,18 +57,31 @@ pub fn run(
         run_as::assume(&account, Purpose::Instance, &log)?;
     }
     let (config, warnings) = configuration::examine(loaded)?;
-    for warning in warnings {
-        warn!(log, "{}", warning.without_severity());
-        notify(Notification::Warned(warning.to_string()));
-    }
+    warnings.iter().for_each(|warning| notify(Notification::Warned(warning.to_string())));
+    let logged = logged.map(|logged| Language::English.during(|| configuration::examine(logged)));
+    let warnings = match logged {
+        Some(Ok((_, warnings))) => warnings,
+        Some(Err(_)) | None => warnings,
+    };
     // The version of the local rsync does not prevent a start.
-    for warning in sender::versions(&config, &Machine) {
+    let versions = Language::English.during(|| sender::versions(&config, &Machine));
+    for warning in warnings.into_iter().chain(versions) {
         warn!(log, "{}", warning.without_severity());
     }
     if !domain::is_supported() {
         info!(log, "this kernel has no Landlock: an rsync can read files outside of its localpath");
     }
+    if !files::reports_mounts() {
+        info!(
+            log,
+            "this kernel does not tell a bind mount from a directory: unmounting one looks like deleting it"
+        );
+    }
     options.directories.prepare()?;
+    if settings.target == Some(LogTarget::File) && !give_up {
+        let directories = &options.directories;
+        log::redirect(&directories.log_file()).map_err(|e| directories.log_refused(e))?;
+    }
     session::raise_file_limit();
     let mut files = RunFiles::take(&options)?;
     let raised = raised.or_else(|| raise_limits(&options, &config, &log));
@@ -74,6 +95,7 @@ pub fn run(
     let (options, config, slots) =
         (&supervisor.options, &supervisor.config, supervisor.shared.slots.limit());
     notify(Notification::Banner(banner::lines(options, config, slots, raised.as_deref())));
+    Language::English.speak();
     let ended = supervisor.turn_until_end(&mut signals, &mut files, give_up, notify);
     for client in std::mem::take(&mut supervisor.last_answers) {
         let answer = crate::message::Answer::Done(vec!["stopped".into()]);
@@ -203,8 +225,8 @@ impl Supervisor {
         if requests.is_empty() {
             return;
         }
-        for (client, request) in requests {
-            if let Some(answer) = self.answer(client, request, now) {
+        for (client, asked) in requests {
+            if let Some(answer) = self.answer(client, asked, now) {
                 control.answer(client, &answer, now);
             }
         }

@@ -6,6 +6,7 @@ use crate::error::{Error, Exit, Result};
 use crate::instance::directories::{
     GIVEN, instance, is_of_module, started_with, with_module, write_given,
 };
+use crate::language::say;
 use crate::sys::lock::{self, Lock};
 use std::path::PathBuf;
 
@@ -27,7 +28,7 @@ impl RunFiles {
         let (lock_path, pid_file, socket) = (file("lock"), file("pid"), file("sock"));
         let given_file = file(GIVEN);
         let lock = lock::take_over(&lock_path)
-            .map_err(|e| Error::system(format!("cannot lock {}", lock_path.display()), e))?
+            .map_err(|e| Error::system(say!("cannot lock {}", lock_path.display()), e))?
             .ok_or_else(|| runs_already(options, &pid_file))?;
         for other in namesakes(options, &id) {
             let path = options.directories.run_file(&other, "lock");
@@ -37,11 +38,11 @@ impl RunFiles {
         }
         // Before the socket exists, by which commands find the instance.
         write_given(&given_file, &options.files)
-            .map_err(|e| Error::system(format!("cannot write {}", given_file.display()), e))?;
+            .map_err(|e| Error::system(say!("cannot write {}", given_file.display()), e))?;
         let control = ControlSocket::listen(&socket)
-            .map_err(|e| Error::system(format!("cannot listen on {}", socket.display()), e))?;
+            .map_err(|e| Error::system(say!("cannot listen on {}", socket.display()), e))?;
         std::fs::write(&pid_file, format!("{}\n", std::process::id()))
-            .map_err(|e| Error::system(format!("cannot write {}", pid_file.display()), e))?;
+            .map_err(|e| Error::system(say!("cannot write {}", pid_file.display()), e))?;
         Ok(Self { control, pid_file, given_file, _lock: lock })
     }
 
@@ -63,7 +64,7 @@ fn namesakes(options: &InstanceOptions, id: &str) -> Vec<String> {
 fn runs_already(options: &InstanceOptions, pid_file: &std::path::Path) -> Error {
     let pid = std::fs::read_to_string(pid_file).unwrap_or_default();
     let files: Vec<_> = options.files.iter().map(|f| f.display().to_string()).collect();
-    let text = format!(
+    let text = say!(
         "a supervisor already runs with {} (pid {}); see `syncsup status`, or stop it with `syncsup stop`",
         files.join(", "),
         pid.trim()

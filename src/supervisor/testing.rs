@@ -11,6 +11,7 @@ pub fn config(localpaths: Vec<LocalPath>) -> Config {
         debug: false,
         no_sysctl: false,
         user: None,
+        log: None,
         http: None,
         localpaths,
         sections: vec![],

@@ -2,11 +2,13 @@
 //! and so does every program that it starts, because they are ambient capabilities. Nothing gives it others again.
 
 use super::confine;
+use crate::language::{phrase, said, say};
 use nix::unistd::{
     Gid, Uid, User, getegid, getgrouplist, getgroups, getresuid, setegid, seteuid, setgroups,
     setresgid, setresuid,
 };
 use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set,
     set_capabilities, set_keep_capabilities,
@@ -47,6 +49,11 @@ impl Purpose {
         }
     }
 }
+
+/// What a kernel without ambient capabilities cannot do.
+const NOT_LEFT_TO_PROGRAMS: &str = phrase!(
+    "a kernel before Linux 4.3 cannot leave rsync the right to read every file: run as root, or start it as a user that owns the files"
+);
 
 /// What tells a program whose files are its own, once this process has become another user.
 static ENVIRONMENT: OnceLock<[(&str, OsString); 3]> = OnceLock::new();
@@ -120,13 +127,16 @@ impl Account {
         let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: kept };
         set_capabilities(None, sets)?;
         for capability in kept.iter() {
-            configure_capability_in_ambient_set(capability, true)?;
+            configure_capability_in_ambient_set(capability, true).map_err(|error| match error {
+                Errno::INVAL => io::Error::other(said(NOT_LEFT_TO_PROGRAMS)),
+                other => other.into(),
+            })?;
         }
         confine::trace_nothing(log)?;
         let now = getresuid()?;
         let back = setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0));
         if [now.real, now.effective, now.saved] != [uid; 3] || (self.uid != 0 && back.is_ok()) {
-            return Err(io::Error::other("the system did not give up root"));
+            return Err(io::Error::other(say!("the system did not give up root")));
         }
         let _ = ENVIRONMENT.set(self.variables());
         let missing = purpose.capabilities().difference(kept);
@@ -137,5 +147,9 @@ impl Account {
 /// Checks that this process can create files in a directory; the error says why not.
 pub fn can_create_in(directory: &Path) -> io::Result<()> {
     let access = Access::WRITE_OK | Access::EXEC_OK;
-    Ok(accessat(CWD, directory, access, AtFlags::EACCESS)?)
+    match accessat(CWD, directory, access, AtFlags::EACCESS) {
+        // A kernel before 5.8 answers that only for the real user. Creating a file answers it for any.
+        Err(Errno::NOSYS) => tempfile::tempfile_in(directory).map(drop),
+        answered => Ok(answered?),
+    }
 }

@@ -278,6 +278,9 @@ mod tests {
         std::fs::File::from(last).write_all(b"x").unwrap();
         assert_eq!(rustix::io::read(&readers[149], &mut [0; 4]).unwrap(), 1);
         drop(a);
-        assert!(matches!(b.receive().unwrap(), Received::Closed));
+        // A process that another test is starting may have the other end open for a moment.
+        while !matches!(b.receive().unwrap(), Received::Closed) {
+            std::thread::yield_now();
+        }
     }
 }

@@ -40,6 +40,11 @@ pub fn local_time(ms: i64) -> String {
     figures::time(ms, &Local)
 }
 
+/// Local time as syslog(3) writes it: `Nov 22 09:02:03`.
+pub fn syslog_time() -> String {
+    Local::now().format("%b %e %H:%M:%S").to_string()
+}
+
 /// Time since boot, including time in suspend.
 pub fn boot() -> Duration {
     #[cfg(test)]

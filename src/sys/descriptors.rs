@@ -1,6 +1,7 @@
 //! Finds through /proc which files are open in other processes.
 
-use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
+use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, stat, statx};
+use rustix::io::Errno;
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -67,8 +68,14 @@ fn written_file(fd: &Path, info: &Path) -> Option<(u64, u64)> {
         return None;
     }
     // Cached attributes are good enough: a server that does not answer must not block this.
-    let seen = statx(CWD, fd, AtFlags::STATX_DONT_SYNC, StatxFlags::INO).ok()?;
-    Some((makedev(seen.stx_dev_major, seen.stx_dev_minor), seen.stx_ino))
+    match statx(CWD, fd, AtFlags::STATX_DONT_SYNC, StatxFlags::INO) {
+        // A kernel before 4.11 can only ask the server, too.
+        Err(Errno::NOSYS) => stat(fd).ok().map(|seen| (seen.st_dev, seen.st_ino)),
+        seen => {
+            let seen = seen.ok()?;
+            Some((makedev(seen.stx_dev_major, seen.stx_dev_minor), seen.stx_ino))
+        }
+    }
 }
 
 #[cfg(test)]

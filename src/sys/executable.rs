@@ -3,7 +3,7 @@
 use rustix::fs::{Mode, OFlags, open};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -29,11 +29,17 @@ fn is_rsync(path: &Path) -> io::Result<bool> {
     if file.metadata()?.is_file() {
         file.take(BYTES_MOST).read_to_end(&mut content)?;
     }
-    let has_greeting = || {
-        let mut places = content.iter().enumerate().filter(|(_, byte)| **byte == GREETING[0]);
-        places.any(|(at, _)| content[at..].starts_with(GREETING))
-    };
-    Ok(content.starts_with(ELF) && has_greeting())
+    Ok(content.starts_with(ELF) && has_greeting(&content)?)
+}
+
+fn has_greeting(mut content: &[u8]) -> io::Result<bool> {
+    let [first, rest @ ..] = GREETING else { return Ok(false) };
+    while content.skip_until(*first)? > 0 {
+        if content.starts_with(rest) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The file of a program, looked for as execvp(3) does.

@@ -283,6 +283,11 @@ fn is_mount_root(directory: BorrowedFd<'_>, path: &Path) -> Option<bool> {
     told.then(|| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
+/// True if the kernel reports what is a mount point (from 5.8 on).
+pub fn reports_mounts() -> bool {
+    is_mount_root(CWD, Path::new("/")).is_some()
+}
+
 /// lstat of a name in an open directory (or of a longer relative path).
 pub fn lstat_at(directory: BorrowedFd<'_>, path: &Path) -> io::Result<Stat> {
     Ok(stat_of(&statat(directory, path, AtFlags::SYMLINK_NOFOLLOW)?))

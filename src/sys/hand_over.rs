@@ -2,6 +2,7 @@
 //! and nothing that root did not write there is touched.
 
 use super::own::Place;
+use crate::language::say;
 use rustix::fs::{
     AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchown, fstat, openat,
 };
@@ -89,7 +90,7 @@ fn of_root(fd: &OwnedFd, dir: &Path, owner: Owner) -> Result<Vec<Entry>, NotHand
             Ok((_, stat)) if stat.st_uid == owner.uid => {}
             Ok((fd, stat)) if stat.st_uid == 0 => found.push(Entry { name, path, stat, fd }),
             Ok((_, stat)) => {
-                let why = format!("it belongs to user {}", stat.st_uid);
+                let why = say!("it belongs to user {}", stat.st_uid);
                 return Err(NotHandedOver::Foreign(path, why));
             }
             Err(Errno::NOENT) => {}
@@ -111,13 +112,13 @@ fn examine(
         let Entry { name, path, stat, .. } = entry;
         let kind = FileType::from_raw_mode(stat.st_mode);
         let directory = kind == FileType::Directory;
-        let foreign = |why: &str| Err(NotHandedOver::Foreign(path.clone(), why.to_owned()));
+        let foreign = |why: String| Err(NotHandedOver::Foreign(path.clone(), why));
         if is_ours.is_some_and(|is_ours| !is_ours(&name, directory)) {
-            return foreign("syncsup did not create it");
+            return foreign(say!("syncsup did not create it"));
         }
         match kind {
             FileType::Directory if stat.st_mode & 0o022 != 0 => {
-                return foreign("others can write it");
+                return foreign(say!("others can write it"));
             }
             FileType::Directory => {
                 let inner = listable(fd, &name);
@@ -126,7 +127,7 @@ fn examine(
             }
             // Root did not create it here, or its content is elsewhere, too.
             FileType::RegularFile if stat.st_nlink > 1 => {
-                return foreign("it has more than one hard link");
+                return foreign(say!("it has more than one hard link"));
             }
             FileType::RegularFile if is_lock(&name) => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -142,7 +143,7 @@ fn examine(
                 }
             }
             FileType::RegularFile | FileType::Socket => {}
-            _ => return foreign("it is neither a file nor a directory nor a socket"),
+            _ => return foreign(say!("it is neither a file nor a directory nor a socket")),
         }
     }
     Ok(())

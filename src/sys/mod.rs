@@ -15,6 +15,7 @@ pub mod hand_over;
 pub mod inotify;
 pub mod lock;
 pub mod log;
+mod memory;
 pub mod mounts;
 pub mod output;
 pub mod own;

@@ -2,6 +2,7 @@
 //! open blocks, no link of another user is followed, and reads are bounded.
 
 use super::files::Root;
+use crate::language::say;
 use crate::path::names_from_last;
 use crate::trust::User;
 use rustix::fs::{
@@ -27,7 +28,7 @@ pub struct Place {
 
 /// A file that is refused: what it is, and what to do.
 fn refused(what: impl std::fmt::Display) -> io::Error {
-    io::Error::other(format!("{what}; examine it, and move it away"))
+    io::Error::other(say!("{}; examine it, and move it away", what))
 }
 
 /// The directory and the name of a path.
@@ -58,7 +59,7 @@ fn all_of(file: File, most_bytes: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > most_bytes {
-        true => Err(refused(format!("it is larger than {most_bytes} bytes"))),
+        true => Err(refused(say!("it is larger than {} bytes", most_bytes))),
         false => Ok(bytes),
     }
 }
@@ -94,7 +95,7 @@ impl Place {
                     }
                     links += 1;
                     if !user.trusts(stat.st_uid) || links > LINKS_MOST {
-                        return Err(refused(format!(
+                        return Err(refused(say!(
                             "{} in its path is a symbolic link of user {}",
                             Path::new(&name).display(),
                             stat.st_uid
@@ -165,8 +166,8 @@ impl Place {
     /// Renames a file within the directory; `AlreadyExists` when the new name is taken.
     pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         match renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE) {
-            // A file system without RENAME_NOREPLACE: check again, then use a plain rename.
-            Err(Errno::INVAL) if self.look(to)?.is_none() => {
+            // A file system, or a kernel (before 3.15), without RENAME_NOREPLACE: check again, then use a plain rename.
+            Err(Errno::INVAL | Errno::NOSYS) if self.look(to)?.is_none() => {
                 Ok(renameat(&self.fd, from, &self.fd, to)?)
             }
             done => Ok(done?),
@@ -195,22 +196,22 @@ pub(super) fn judge(stat: &rustix::fs::Stat, whose: Whose) -> io::Result<()> {
         FileType::RegularFile if whose == Whose::Anybodys => return Ok(()),
         FileType::RegularFile => {
             if !User::current().trusts(stat.st_uid) {
-                return Err(refused(format!("it belongs to user {}", stat.st_uid)));
+                return Err(refused(say!("it belongs to user {}", stat.st_uid)));
             }
             // In a directory that all users can write to, it may be a hard link to any file of root.
             if stat.st_nlink > 1 {
-                return Err(refused("it has more than one hard link"));
+                return Err(refused(say!("it has more than one hard link")));
             }
             return Ok(());
         }
-        FileType::Symlink => "a symbolic link",
-        FileType::Fifo => "a named pipe",
-        FileType::Directory => "a directory",
-        FileType::Socket => "a socket",
-        FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        FileType::Unknown => "a file of unknown type",
+        FileType::Symlink => say!("a symbolic link"),
+        FileType::Fifo => say!("a named pipe"),
+        FileType::Directory => say!("a directory"),
+        FileType::Socket => say!("a socket"),
+        FileType::CharacterDevice | FileType::BlockDevice => say!("a device"),
+        FileType::Unknown => say!("a file of unknown type"),
     };
-    Err(refused(format!("it is {what}, not a regular file")))
+    Err(refused(say!("it is {}, not a regular file", what)))
 }
 
 fn unlikely() -> io::Result<u32> {

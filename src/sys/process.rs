@@ -2,6 +2,7 @@
 
 use super::account;
 use super::channel::pair_for;
+use super::log;
 use super::umask::as_given;
 use crate::message::Role;
 use crate::path::printable;
@@ -132,6 +133,7 @@ fn start(
         command.env_remove(name);
     }
     command.envs(account::environment().iter().cloned());
+    command.envs(log::variable());
     command.stdin(channel).stdout(Stdio::null()).env(MARK, role.word());
     let child = as_given(|| command.spawn())?;
     started().insert(child.id());

@@ -3,10 +3,12 @@
 use super::account;
 use super::confine::{Also, Does, keep_capabilities};
 use super::domain::{Reach, stay_within};
+use super::memory;
 use super::process::exited;
 use super::script::explained;
 use super::session::monotonic;
 use super::umask::as_given;
+use crate::language::say;
 use crate::rsync::needs;
 use crate::stat::{Exited, Progress, cpu_ticks};
 use std::ffi::OsString;
@@ -87,7 +89,7 @@ pub struct Launch<'a> {
 impl Launch<'_> {
     /// Starts it with `list` as its standard input, which is never a terminal.
     pub fn start(self, list: &[u8]) -> io::Result<Rsync> {
-        let mut input = memory_file("list")?;
+        let mut input = memory::file("list")?;
         input.write_all(list)?;
         input.rewind()?;
         let watched = match list {
@@ -99,6 +101,10 @@ impl Launch<'_> {
 
     /// The same, but this rsync cannot read what the mode of a file forbids, even if this process can.
     pub fn start_unprivileged(self, list: &[u8]) -> io::Result<Rsync> {
+        #[cfg(test)]
+        if simulated::is_simulating() {
+            return self.start(list);
+        }
         on_a_thread(|| {
             give_up_reading()?;
             self.start(list)
@@ -122,10 +128,10 @@ impl Launch<'_> {
             self.argv.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
         let stdout = tempfile::tempfile_in(self.scratch).map_err(|e| {
             // "no such file" alone would seem to mean the program.
-            let what = format!("cannot create a scratch file in {}", self.scratch.display());
+            let what = say!("cannot create a scratch file in {}", self.scratch.display());
             io::Error::new(e.kind(), format!("{what}: {e}"))
         })?;
-        let stderr = bounded_memory_file("stderr", STDERR_MOST)?;
+        let stderr = memory::bounded_file("stderr", STDERR_MOST)?;
         let mut command = Command::new(program);
         command.args(words).current_dir(self.directory);
         command.envs(account::environment().iter().cloned()).envs(self.envs.iter().copied());
@@ -166,10 +172,14 @@ impl Launch<'_> {
     }
 }
 
-/// Runs this on a thread of its own, which gives up rights that this process keeps.
+/// Runs this on a thread of its own, which gives up rights that this process keeps. Errors: EAGAIN where the system starts
+/// no more threads.
 fn on_a_thread<T: Send>(run: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-    let thread = std::thread::scope(|scope| scope.spawn(run).join());
-    thread.unwrap_or_else(|_| Err(io::Error::other("the thread that starts rsync failed")))
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, run)?;
+        let failed = |_| Err(io::Error::other("the thread that starts rsync failed"));
+        thread.join().unwrap_or_else(failed)
+    })
 }
 
 /// What runs.
@@ -297,10 +307,10 @@ impl Rsync {
                     self.kill()?;
                     let seconds = stalled.as_secs();
                     let why = match blocked {
-                        true => "a file became a fifo while rsync read it".to_owned(),
-                        false => format!(
-                            "no answer: rsync was killed after {seconds} s without progress"
-                        ),
+                        true => say!("a file became a fifo while rsync read it"),
+                        false => {
+                            say!("no answer: rsync was killed after {} s without progress", seconds)
+                        }
                     };
                     return Err(io::Error::new(io::ErrorKind::TimedOut, why));
                 }
@@ -452,20 +462,6 @@ impl Drop for Ahead {
     }
 }
 
-pub(super) fn memory_file(name: &str) -> io::Result<File> {
-    Ok(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?.into())
-}
-
-/// A file that takes no more than a number of bytes; a write beyond them fails. Its length is that number from the
-/// start, and its position tells how much was written.
-pub(super) fn bounded_memory_file(name: &str, most: u64) -> io::Result<File> {
-    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-    let file = File::from(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
-    file.set_len(most)?;
-    fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK)?;
-    Ok(file)
-}
-
 /// Limits the size of every file that the process writes: to a number of bytes for now, and to `most` at any time.
 fn bound_files(process: u32, now: u64, most: u64) {
     use rustix::process::{Resource, Rlimit, prlimit};
@@ -514,6 +510,11 @@ pub(crate) mod simulated {
         pub static STARTED: RefCell<Option<Vec<Shared>>> = const { RefCell::new(None) };
     }
 
+    /// True if this thread simulates.
+    pub(super) fn is_simulating() -> bool {
+        STARTED.with_borrow(Option::is_some)
+    }
+
     /// Starts one if this thread simulates. Otherwise returns what was given.
     pub(super) fn start(
         launch: &Launch<'_>,
@@ -524,10 +525,12 @@ pub(crate) mod simulated {
             let Some(started) = started else { return Ok(Err((input, list))) };
             rustix::io::ioctl_fionbio(&input, true)?;
             let stdout = tempfile::tempfile_in(launch.scratch)?;
-            let stderr = memory_file("stderr")?;
+            let stderr = memory::file("stderr")?;
             let process = Arc::new(Mutex::new(Process {
                 argv: launch.argv.to_vec(),
-                directory: std::fs::read_link(launch.directory)?,
+                // The root is given by its descriptor.
+                directory: std::fs::read_link(launch.directory)
+                    .unwrap_or_else(|_| launch.directory.to_owned()),
                 input: input.into(),
                 stdout: stdout.try_clone()?,
                 stderr: stderr.try_clone()?,

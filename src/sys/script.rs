@@ -1,6 +1,7 @@
 //! Explains why a program could not be started where the system's error is misleading: 'no such file' for a script
 //! means the program that its first line names.
 
+use crate::language::say;
 use crate::script;
 use rustix::fs::{Mode, OFlags, open};
 use std::ffi::OsStr;
@@ -19,9 +20,9 @@ pub fn explained(program: &OsStr, error: io::Error) -> io::Error {
     let Ok(start) = start_of(Path::new(program)) else { return error };
     let there = |program: &[u8]| Path::new(OsStr::from_bytes(program)).exists();
     let missing = || script::interpreter(&start).filter(|program| !there(program));
-    let why = script::fault(&start).map(str::to_owned);
+    let why = script::fault(&start);
     match why.or_else(|| missing().map(script::without)) {
-        Some(why) => io::Error::new(error.kind(), format!("cannot be run: {why}")),
+        Some(why) => io::Error::new(error.kind(), say!("cannot be run: {}", why)),
         None => error,
     }
 }

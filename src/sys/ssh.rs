@@ -1,8 +1,8 @@
 //! Masters of ssh: starts one in the background, holds it by its control socket, and asks it to exit.
 
 use super::lock::Lock;
+use super::memory;
 use super::process::exited;
-use super::rsync::bounded_memory_file;
 use super::script::explained;
 use super::session::connect_within;
 use super::umask::as_given;
@@ -33,7 +33,7 @@ impl Starter {
     /// Starts `argv`. The ssh holds `starting` until the socket exists (or the ssh has exited), even when this process
     /// dies. It does not get `role`, which the other children of this process inherit.
     pub fn start(argv: &[OsString], starting: &Lock, role: &Lock) -> io::Result<Self> {
-        let stderr = bounded_memory_file("ssh", STDERR_MOST_BYTES)?;
+        let stderr = memory::bounded_file("ssh", STDERR_MOST_BYTES)?;
         let (program, words) =
             argv.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
         let mut command = Command::new(program);
@@ -52,7 +52,7 @@ impl Starter {
         let mut words = Vec::new();
         let said = self.stderr.stream_position()?;
         self.stderr.rewind()?;
-        (&self.stderr).take(said).read_to_end(&mut words)?;
+        (&self.stderr).take(said.min(STDERR_MOST_BYTES)).read_to_end(&mut words)?;
         Ok(Some((exited(status), words)))
     }
 

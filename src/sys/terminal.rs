@@ -1,4 +1,4 @@
-//! The terminal of `status --watch`.
+//! The terminal of `status` and of the demo.
 
 use rustix::stdio::{stdin, stdout};
 use rustix::termios::{
@@ -12,6 +12,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 pub struct Size {
     /// Lines.
     pub rows: usize,
+    /// The width of a line.
+    pub columns: usize,
 }
 
 /// The size of the terminal that is standard output, if it is one.
@@ -19,7 +21,29 @@ pub fn size() -> Option<Size> {
     let size = isatty(stdout()).then(|| tcgetwinsize(stdout()).ok())??;
     // Some terminals do not report it.
     let rows = if size.ws_row == 0 { 24 } else { size.ws_row };
-    Some(Size { rows: usize::from(rows) })
+    let columns = match size.ws_col {
+        0 => columns_told().unwrap_or(80),
+        columns => usize::from(columns),
+    };
+    Some(Size { rows: usize::from(rows), columns })
+}
+
+/// The width of a line: of the terminal that is standard output. Elsewhere what COLUMNS says; `None` means that lines
+/// have no limit.
+pub fn columns() -> Option<usize> {
+    size().map(|size| size.columns).or_else(columns_told)
+}
+
+fn columns_told() -> Option<usize> {
+    let text = std::env::var("COLUMNS").ok()?;
+    text.parse().ok().filter(|columns| *columns > 0)
+}
+
+/// True if standard output is a terminal that has colours, and NO_COLOR is not set.
+pub fn has_colours() -> bool {
+    let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    let plain = env("NO_COLOR").is_some() || env("TERM").is_none_or(|t| t == "dumb");
+    isatty(stdout()) && !plain
 }
 
 /// Reads keys as they are pressed, from the terminal on standard input. Dropping it restores the terminal.

@@ -6,10 +6,9 @@ mod root;
 mod turn;
 
 use crate::filter::Filter;
+use crate::help_topic::{HelpTopic, Reason};
 use crate::journal::{Canary, Checkpoint, Events, Journal, JournalError, Record, Scope};
-use crate::message::{
-    ADOPTING, FromWatcher, OpenFiles, Pulse, ToWatcher, WatcherStart, WatcherState,
-};
+use crate::message::{FromWatcher, OpenFiles, Pulse, ToWatcher, WatcherStart, WatcherState};
 use crate::path::RelPath;
 use crate::stat::{Notice, Stat, What};
 use crate::sys::channel::{Channel, Received};
@@ -159,7 +158,7 @@ pub struct Service {
     /// Unwatched directories were scanned again, so their status must be reported.
     say_again: bool,
     /// The last reported status of unwatched directories.
-    unwatched_said: Option<String>,
+    unwatched_said: Option<Reason>,
     state: WatcherState,
     watches_said: u64,
     open_said: OpenFiles,

@@ -1,5 +1,6 @@
 //! The watched root: whether it exists and is still the same directory (rules 6, 18, 21).
 
+use crate::help_topic::{HelpTopic, Reason};
 use crate::journal::Checkpoint;
 use crate::root_id::RootId;
 use crate::sys::clock;
@@ -82,17 +83,24 @@ fn boot_stamp_ns() -> Option<i64> {
 }
 
 /// Checks whether the directory at `watch` is the watched one. The error says why it is not.
-pub fn check(watch: &Path, root: Option<&WatchedRoot>) -> Result<(), String> {
+pub fn check(watch: &Path, root: Option<&WatchedRoot>) -> Result<(), Reason> {
     match (files::root_id_at(watch), root) {
-        (Ok(found), Some(root)) if !root.is(&found) => Err(format!(
-            "another directory is in its place; if that is the right one, run syncsup release {}",
-            watch.display()
-        )),
+        (Ok(found), Some(root)) if !root.is(&found) => {
+            let why = format!(
+                "another directory is in its place; if that is the right one, run syncsup release {}",
+                watch.display()
+            );
+            Err(Reason::new(HelpTopic::RootReplaced, why))
+        }
         (Ok(_), _) => Ok(()),
         (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {
-            Err("the directory is gone; mount it or restore it to continue".into())
+            let why = "the directory is gone; mount it or restore it to continue";
+            Err(Reason::new(HelpTopic::RootGone, why))
         }
-        (Err(error), _) => Err(format!("the directory cannot be read: {error}")),
+        (Err(error), _) => {
+            let why = format!("the directory cannot be read: {error}");
+            Err(Reason::new(HelpTopic::RootUnreadable, why))
+        }
     }
 }
 

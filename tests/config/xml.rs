@@ -274,7 +274,9 @@ fn mistakes_in_localpaths_and_remotes_are_reported() {
     one_error(
         "watch=\"/opt/tongbu\">\n\t    <remote",
         "watch=\"opt/tongbu\">\n\t    <remote",
-        &["localpath watch=\"opt/tongbu\": `opt/tongbu` is not absolute; write it as /opt/tongbu"],
+        &[
+            "localpath watch=\"opt/tongbu\": `opt/tongbu` is relative, and a daemon has no current directory; write the absolute path",
+        ],
     );
     one_error(
         "ip=\"127.0.0.1\" name=\"tongbu1\"",

@@ -1,8 +1,9 @@
 //! The YAML form: what it means; [`errors`] is what it refuses, [`convert`] that a converted configuration is the same
-//! model.
+//! model, [`schema`] that editors are told the same.
 
 mod convert;
 mod errors;
+mod schema;
 
 use crate::common::{self, errors, read_yaml};
 use syncsup::config::convert::to_yaml;

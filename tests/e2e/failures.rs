@@ -59,7 +59,8 @@ fn failing_paths_are_listed_retried_and_forgotten() {
     });
     let said = journal(&w, &["list"], 0);
     let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines.len(), 10, "{said}");
+    assert_eq!(lines.len(), 11, "{said}");
+    assert_eq!(lines[10], "help: syncsup help failing-paths", "{said}");
     assert_eq!(lines[0], "MASTER REMOTE0", "{said}");
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(words(lines[1])[..4], ["PATH", "TRIES", "SINCE", "NEXT"], "{said}");
@@ -187,8 +188,9 @@ fn paths_owed_to_a_failing_remote_are_counted_with_the_reason() {
     let mut said = String::new();
     wait_for("nothing that waits for the other remote", DEADLINE, || {
         said = journal(&w, &[], 0);
-        said.lines().count() == 1
+        said.lines().count() == 2
     });
+    assert!(said.ends_with("\nhelp: syncsup help unreachable\n"), "{said}");
     let line = said.strip_prefix("MASTER REMOTE1: ").unwrap_or_else(|| panic!("{said}"));
     let count: u64 = line.split(' ').next().unwrap().parse().unwrap();
     assert!(count >= 30 && line.contains(" paths are owed: in trouble, since "), "{said}");

@@ -268,3 +268,19 @@ fn extra_text_in_a_password_file_is_reported_with_the_refused_login() {
     assert!(w.instance.command(&["sync"]).status.success());
     w.wait_identical();
 }
+
+/// rsync asks for a missing password on the terminal, from a process group in the background. That would stop it for ever.
+#[test]
+fn a_missing_password_is_reported_on_a_terminal_too() {
+    let daemon = Options { auth: true, ..Options::default() };
+    let w = Setup { daemon, ..Setup::default() }.build();
+    let configuration = fs::read_to_string(w.instance.config()).unwrap();
+    let key = format!(", password_file: {:?}", w.remotes[0].password_file());
+    assert!(configuration.contains(&key), "{configuration}");
+    fs::write(w.instance.config(), configuration.replace(&key, "")).unwrap();
+    for command in [&["check", "--connect"][..], &["verify"]] {
+        let said = w.instance.on_a_terminal(command);
+        assert!(said.contains("@ERROR: auth failed on module www"), "{said}");
+        assert!(!said.contains("Password:"), "{said}");
+    }
+}

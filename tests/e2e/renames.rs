@@ -1,16 +1,21 @@
 //! What was moved is not sent again, and the result is right whatever the slave has under the old and the new name.
 
+use crate::common::orders;
+use crate::common::procs::Proc;
 use crate::common::rsyncd::{Options, old_rsync};
 use crate::common::sshd::Sshd;
 use crate::common::sshworld;
 use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::{self, Setup, World};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::ffi::OsStr;
-use std::fs::{self, File, FileTimes};
+use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+use syncsup::sys::fault_point::Point;
 
 /// From this size on a moved file is not sent again.
 const MOVED_LEAST: usize = 64 << 10;
@@ -290,6 +295,67 @@ fn nothing_shares_a_file_afterwards() {
     let left = fs::read_dir(w.journal().parent().unwrap()).unwrap().flatten();
     let placeholders = left.filter(|e| e.file_name().as_bytes().starts_with(b"placeholders"));
     assert_eq!(placeholders.count(), 0);
+}
+
+/// Another directory takes the old name between the rsync that gives the new names and the one that deletes the old ones.
+/// Its files have the same content and other attributes: what is set on one name must not change another one.
+#[cfg(debug_assertions)]
+#[test]
+fn an_old_name_in_use_again_shares_no_file_with_the_new_one() {
+    if !orders::are_possible() {
+        return;
+    }
+    let fill = |w: &World, dir: &str, mode: u32, time: u64| {
+        for n in 0..5 {
+            let path = format!("{dir}/sub{n}/f{n}");
+            // Every second file is so large that it gets a new name even if it is moved alone.
+            w.write(&path, content(n, (n % 2) as usize * 2 * MOVED_LEAST + 10));
+            fs::set_permissions(w.at(&path), Permissions::from_mode(mode)).unwrap();
+            let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000) + Duration::from_nanos(time);
+            let times = FileTimes::new().set_modified(time);
+            File::options().write(true).open(w.at(&path)).unwrap().set_times(times).unwrap();
+        }
+    };
+    for (signal, single) in [
+        (Signal::SIGCONT, false),
+        (Signal::SIGKILL, false),
+        (Signal::SIGCONT, true),
+        (Signal::SIGKILL, true),
+    ] {
+        let mut w = Setup { remotes: 1, ..Setup::default() }.build();
+        let at = w.outside.join("orders");
+        orders::arm(&mut w.instance, &at);
+        fill(&w, "cur", 0o644, 100);
+        fill(&w, "new", 0o600, 900);
+        if single {
+            fs::create_dir_all(w.at("old/sub1")).unwrap();
+        }
+        w.run(&[]);
+        w.wait_identical();
+        w.wait_in_sync();
+        let pusher = w.instance.pusher(&w.remotes[0].name());
+        assert!(orders::give(&at, Point::PusherRenames, "stop 1"));
+        let [cur, new, old] =
+            ["cur", "new", "old"].map(|d| if single { format!("{d}/sub1/f1") } else { d.into() });
+        mv(&w, &cur, &old);
+        let stopped = || Proc::read(pusher.pid).is_none_or(|p| p.state == 'T');
+        wait_for("two names", DEADLINE, || {
+            stopped() && fs::symlink_metadata(w.there("old/sub1/f1")).is_ok_and(|m| m.nlink() == 2)
+        });
+        mv(&w, &new, &cur);
+        pusher.signal(signal);
+        w.wait_identical();
+        w.wait_in_sync();
+        let names = (0..5).flat_map(|n| ["cur", "old"].map(|d| format!("{d}/sub{n}/f{n}")));
+        for name in names.filter(|name| w.at(name).exists()) {
+            assert_eq!(links(&w, &name), 1, "{name} after {signal}\n{}", w.instance.report());
+        }
+        fs::set_permissions(w.at("old/sub1/f1"), Permissions::from_mode(0o640)).unwrap();
+        w.wait_identical();
+        w.wait_in_sync();
+        w.wait_identical();
+        assert!(fs::read_dir(&at).unwrap().count() > 0, "the order was carried out");
+    }
 }
 
 /// A slave that never has the old name is not asked for what root could read of the placeholders.

@@ -29,7 +29,8 @@ fn last_of_each(w: &World, out: &Output) -> Output {
     let mut last: Vec<(Option<usize>, &str)> = Vec::new();
     for line in text.lines() {
         let of = w.remotes.iter().position(|r| line.contains(&r.name()));
-        last.retain(|(n, _)| *n != of);
+        // Lines of no remote are all kept.
+        last.retain(|(n, _)| n.is_none() || *n != of);
         last.push((of, line));
     }
     last.sort();
@@ -49,6 +50,9 @@ fn output_when_all_is_in_sync() {
     w.wait_identical();
     w.wait_in_sync();
     scene.run(&w, &["status"]);
+    scene.run(&w, &["status", "--problems"]);
+    let second = w.remotes[1].name();
+    scene.run(&w, &["status", &second]);
     let out = w.instance.command(&["status", "--json"]);
     scene.note(&["status", "--json"], &pretty(&out));
     scene.run(&w, &["wait"]);
@@ -110,6 +114,8 @@ fn output_of_remotes_in_trouble() {
             .expect("a moment between two tries")
     };
     scene.note(&["status"], &told(&between(&["status"])));
+    let problem = ["status", "--problems", &w.remotes[1].name()];
+    scene.note(&problem, &told(&between(&problem)));
     let args = ["wait", "--timeout", "200ms"];
     scene.note(&args, &between(&args));
     scene.run(&w, &["wait", "--quorum", "1", later.to_str().unwrap()]);
@@ -203,7 +209,9 @@ fn usage_errors_are_one_line() {
         (2, &["stats"]),
         (2, &["status", "x"]),
         (2, &["status", "--jsn"]),
+        (2, &["status", ""]),
         (2, &["status", "--json", "--watch"]),
+        (2, &["status", "--json", "--problems"]),
         (2, &["status", "--remote", "h::m"]),
         (2, &["wait", "--timeout", "soon"]),
         (2, &["wait", "--timeout"]),

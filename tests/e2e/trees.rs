@@ -263,7 +263,7 @@ fn a_name_that_a_slave_refuses_fails_alone() {
 fn a_directory_that_is_being_filled_is_read_by_rsync() {
     let lines = "exclude = *.refused\n".to_owned();
     let daemon = Options { module_lines: lines, ..Options::default() };
-    let settings = "delay: 300ms\nlarge_file: 30KiB\nfilter: {exclude_glob: ['*.no']}\n";
+    let settings = "delay: 2s\nlarge_file: 30KiB\nfilter: {exclude_glob: ['*.no']}\n";
     let mut w = Setup { daemon, ..logged(settings) }.build();
     let fill = |w: &World, dir: &str, from: usize| {
         (from..from + 40).for_each(|n| w.write(&format!("{dir}/f{n}"), "x"));

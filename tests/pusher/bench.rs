@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use syncsup::config::model::{Alarms, FilterRules, LocalPath, Place, Remote, Toggles};
 use syncsup::journal::{Checkpoint, Events, Journal, Mark, Record, Scope};
-use syncsup::message::{FromPusher, PusherStart, PusherState, PusherStatus, SlotKind, ToPusher};
+use syncsup::message::{
+    FromPusher, PusherStart, PusherState, PusherStatus, ReconcileRequest, SlotKind, ToPusher,
+};
 use syncsup::pusher;
 use syncsup::supervisor::slots::SlotPool;
 use syncsup::sys::channel::{self, Channel, Received};
@@ -90,6 +92,7 @@ impl Bench {
             instance: "test".into(),
             settings: "1".into(),
             reconcile: reconcile.map(|why| why.to_owned().into()),
+            requests: 1,
             debug: std::env::var_os("SYNCSUP_DEBUG").is_some(),
         };
         control.send(&ToPusher::Start(Box::new(start)), vec![reader]).unwrap();
@@ -106,6 +109,12 @@ impl Bench {
             slots: SlotPool::new(100),
             wants: 0,
         }
+    }
+
+    pub fn request_reconcile(&mut self, why: &str) {
+        let number = self.status.requests_recorded + 1;
+        let request = ReconcileRequest { why: why.to_owned().into(), number };
+        self.control.send(&ToPusher::Reconcile(request), vec![]).unwrap();
     }
 
     pub fn mark(&mut self, marks: &[(&str, Scope, Events)]) {

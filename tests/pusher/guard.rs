@@ -79,14 +79,14 @@ fn a_release_before_the_hold_approves_nothing() {
     bench.control.send(&ToPusher::Release, vec![]).unwrap();
     let names: Vec<String> = (0..150).map(|n| format!("stray/{n}")).collect();
     make(&rig.dst(), &names, "old");
-    bench.control.send(&ToPusher::Reconcile("asked".to_owned().into()), vec![]).unwrap();
+    bench.request_reconcile("asked");
     bench.until("held", |s| s.state == PusherState::Held);
     assert!(rig.dst().join("stray/149").exists());
     bench.control.send(&ToPusher::Release, vec![]).unwrap();
     bench.identical(&rig);
     // Only once.
     make(&rig.dst(), &names, "old");
-    bench.control.send(&ToPusher::Reconcile("asked".to_owned().into()), vec![]).unwrap();
+    bench.request_reconcile("asked");
     bench.until("held again", |s| s.state == PusherState::Held);
     bench.stop();
 }
@@ -96,7 +96,7 @@ fn directories_with_new_marks_are_compared_while_the_guard_holds() {
     let (rig, mut bench) = synced(["a", "c/d/x"]);
     let names: Vec<String> = (0..150).map(|n| format!("stray/{n}")).collect();
     make(&rig.dst(), &names, "old");
-    bench.control.send(&ToPusher::Reconcile("asked".to_owned().into()), vec![]).unwrap();
+    bench.request_reconcile("asked");
     bench.until("held", |s| s.state == PusherState::Held);
     // A directory moved in, and one swapped at its name; what a scan finds waits.
     make(&rig.src(), ["moved/in/y", "new/z", "scanned/s"], "two");

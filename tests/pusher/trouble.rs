@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use syncsup::config::model::StandbyMode;
 use syncsup::journal::{Events, Journal, Mark, Record, Scope};
-use syncsup::message::{FromPusher, PusherState, PusherStatus, ToPusher};
+use syncsup::message::{FromPusher, PusherState, PusherStatus};
 use syncsup::sys::channel::Received;
 use syncsup::sys::{clock, poll, wake};
 
@@ -118,7 +118,7 @@ fn an_error_that_only_pushes_meet_is_cleared_by_a_successful_push() {
     let mut bench = Bench::start(&rig, localpath(&rig), None);
     bench.until("trouble", |s| s.state == PusherState::Backoff);
     // A dry run passes where no push does.
-    bench.control.send(&ToPusher::Reconcile("asked".to_owned().into()), vec![]).unwrap();
+    bench.request_reconcile("asked");
     let log = rig.base().join("etc/log");
     let failures = || fs::read_to_string(&log).unwrap().matches("mkdir").count();
     let first = Instant::now();
@@ -151,7 +151,11 @@ fn a_slave_that_accepts_and_stays_silent_is_noticed_early() {
     make(&rig.src(), ["a"], "two");
     bench.mark(&[("a", Scope::Entry, WRITTEN)]);
     bench.until("trouble", |s| s.state == PusherState::Backoff);
-    assert!(bench.status.reason.as_ref().unwrap().contains("sends nothing"), "{:?}", bench.status);
+    assert!(
+        bench.status.reason.as_ref().unwrap().contains("nothing came from the other end"),
+        "{:?}",
+        bench.status
+    );
     drop(silent);
     let etc = rig.base().join("etc");
     rig.daemon.start_again(Path::new("rsync"), &etc);
@@ -190,7 +194,7 @@ fn an_unreadable_directory_is_reported_and_the_rest_is_compared() {
     assert!(reason.contains("hidden") && reason.contains("Permission denied"), "{reason}");
     chown(&hidden, NOBODY, NOBODY).unwrap();
     fs::set_permissions(&hidden, fs::Permissions::from_mode(0o700)).unwrap();
-    bench.control.send(&ToPusher::Reconcile("asked".to_owned().into()), vec![]).unwrap();
+    bench.request_reconcile("asked");
     bench.until("in sync", |s| s.state == PusherState::InSync && !s.incomplete);
     bench.stop();
 }

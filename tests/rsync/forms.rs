@@ -7,7 +7,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use syncsup::config::model::{FilterRules, NameRules, Target};
 use syncsup::filter::Filter;
 use syncsup::path::RelPath;
-use syncsup::rsync::argv::{Form, Options, list, list_directories, list_whole, risk_rules_except};
+use syncsup::rsync::argv::{
+    Check, Form, Options, list, list_directories, list_whole, risk_rules_except,
+};
 use syncsup::rsync::exit_status::Verdict;
 use syncsup::rsync::itemize::Totals;
 
@@ -253,10 +255,35 @@ fn an_older_file_and_one_of_the_same_second_are_sent() {
         set_mtime(&rig.src().join("old"), 1_000_000_000);
         assert_eq!(rig.run(&BATCH, ON, &list(&ps(&["old"]))).ok().said().len(), 0);
         assert_eq!(
-            rig.run(&BATCH, Options { checksum: true, ..ON }, &list(&ps(&["old"]))).ok().said(),
+            rig.run(&BATCH, Options { check: Check::Content, ..ON }, &list(&ps(&["old"])))
+                .ok()
+                .said(),
             [">old"]
         );
         assert_eq!(tree(&rig.src()), tree(&rig.dst()));
+    }
+}
+
+/// Two names of one file on the remote: what is set on one of them must not change the other one.
+#[test]
+fn a_file_that_is_sent_in_any_case_is_another_one() {
+    for receiver in receivers() {
+        let rig = Rig::new(&receiver);
+        make(&rig.src(), ["a", "b"], "x");
+        make(&rig.dst(), ["a"], "x");
+        set_mtime(&rig.dst().join("a"), 1_000_000_000);
+        fs::hard_link(rig.dst().join("a"), rig.dst().join("b")).unwrap();
+        let time = |name| fs::metadata(rig.dst().join(name)).unwrap().mtime();
+        let send = |check| rig.run(&BATCH, Options { check, ..ON }, &list(&ps(&["b"])));
+        send(Check::Content).ok();
+        assert_eq!(time("a"), time("b"), "the reason for it");
+        set_mtime(&rig.dst().join("a"), 1_000_000_000);
+        send(Check::Nothing).ok();
+        assert_eq!(time("a"), 1_000_000_000);
+        assert_eq!(time("b"), fs::metadata(rig.src().join("b")).unwrap().mtime());
+        fs::hard_link(rig.dst().join("b"), rig.dst().join("c")).unwrap();
+        assert_eq!(send(Check::Nothing).ok().said(), [">b"], "also where nothing differs");
+        assert_eq!(fs::metadata(rig.dst().join("c")).unwrap().nlink(), 1);
     }
 }
 

@@ -14,14 +14,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use syncsup::config::model::{Peer, Remote, Target};
 use syncsup::path::{OsBytes, RelPath};
-use syncsup::rsync::argv::{self, Form, Options};
+use syncsup::rsync::argv::{self, Check, Form, Options};
 use syncsup::rsync::exit_status::{self, Judgement};
 use syncsup::rsync::itemize::{self, Change, ChangeKind, Line};
 use syncsup::stat::Exited;
 use tempfile::TempDir;
 
 pub const ON: Options = Options {
-    checksum: false,
+    check: Check::Quick,
     dry: false,
     delete: true,
     force: true,

@@ -1,16 +1,19 @@
 //! The text of the demo: short sentences in English, or in Chinese under a zh locale. Colours are used only on a
 //! terminal.
 
+use crate::commands::table::wrapped;
 use crate::error::{Error, Result};
-use crate::sys::output;
-use std::io::{self, IsTerminal};
+use crate::language::{Language, fill};
+use crate::sys::{output, terminal};
 
-/// One sentence in both languages: English, Chinese.
-pub type Text<'a> = (&'a str, &'a str);
+pub use crate::language::Text;
+
+/// The width of a line at most: that of the narrowest ordinary terminal.
+const WIDTH: usize = 80;
 
 /// Writes to standard output.
 pub struct Say {
-    chinese: bool,
+    language: Language,
     colours: bool,
     steps: u32,
 }
@@ -18,41 +21,36 @@ pub struct Say {
 impl Say {
     /// The language and colours depend on the locale and the terminal.
     pub fn new() -> Self {
-        let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-        let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(env);
-        let plain = env("NO_COLOR").is_some() || env("TERM").is_none_or(|t| t == "dumb");
-        Self {
-            chinese: locale
-                .is_some_and(|l| l.starts_with("zh") && !l.to_lowercase().contains(".gb")),
-            colours: io::stdout().is_terminal() && !plain,
-            steps: 0,
-        }
+        Self { language: Language::current(), colours: terminal::has_colours(), steps: 0 }
     }
 
     /// The sentence in the reader's language.
     pub fn pick<'a>(&self, text: Text<'a>) -> &'a str {
-        if self.chinese { text.1 } else { text.0 }
+        self.language.pick(text)
     }
 
     /// Prints a numbered heading.
     pub fn step(&mut self, text: Text<'_>) -> Result<()> {
         self.steps += 1;
-        let line = format!("{}. {}", self.steps, self.pick(text));
-        self.write(&format!("\n{}\n", self.paint("1", &line)))
+        let lines = wrapped(&format!("{}. {}", self.steps, self.pick(text)), WIDTH);
+        let lines: Vec<String> = lines.iter().map(|line| self.paint("1", line)).collect();
+        self.write(&format!("\n{}\n", lines.join("\n")))
     }
 
     /// Prints a sentence. Each `{}` in it is replaced by one of `values`, in order.
     pub fn line(&self, text: Text<'_>, values: &[&str]) -> Result<()> {
-        self.write(&format!("   {}\n", fill(self.pick(text), values)))
+        let lines = wrapped(&format!("   {}", fill(self.pick(text), values)), WIDTH);
+        self.write(&format!("{}\n", lines.join("\n")))
     }
 
     /// Prints the result of a comparison.
     pub fn good(&self, text: Text<'_>, values: &[&str]) -> Result<()> {
-        let line = fill(self.pick(text), values);
-        self.write(&format!("   {} {line}\n", self.paint("32", "✓")))
+        let (mark, line) = ("✓", fill(self.pick(text), values));
+        let lines = wrapped(&format!("   {mark} {line}"), WIDTH).join("\n");
+        self.write(&format!("{}\n", lines.replacen(mark, &self.paint("32", mark), 1)))
     }
 
-    /// Prints a failure.
+    /// Prints a failure. Its lines stay as they are.
     pub fn bad(&self, text: Text<'_>, values: &[&str]) -> Result<()> {
         let line = fill(self.pick(text), values);
         self.write(&format!("   {} {line}\n", self.paint("31", "✗")))
@@ -76,12 +74,6 @@ impl Say {
     }
 }
 
-fn fill(text: &str, values: &[&str]) -> String {
-    let mut parts = text.split("{}");
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.zip(values).fold(first, |line, (part, value)| line + value + part)
-}
-
 /// A time for people: `31 ms`, `2.4 s`.
 pub fn time(duration: std::time::Duration) -> String {
     match duration.as_millis() {
@@ -94,12 +86,6 @@ pub fn time(duration: std::time::Duration) -> String {
 mod tests {
     use super::*;
     use std::time::Duration;
-
-    #[test]
-    fn values_are_formatted_in_order() {
-        assert_eq!(fill("a {} b {} c", &["{}", "2"]), "a {} b 2 c");
-        assert_eq!(fill("nothing", &[]), "nothing");
-    }
 
     #[test]
     fn times_are_formatted() {

@@ -31,6 +31,7 @@ impl DemoSlave {
     pub fn start(dir: PathBuf, watch: &mut DemoWatch) -> Result<Self> {
         let module = dir.join("www");
         fs::create_dir_all(&module)
+            .and_then(|()| fs::create_dir(dir.join("aside")))
             .map_err(|e| Error::system(format!("cannot create {}", module.display()), e))?;
         let mut slave = Self { port: 0, dir, daemon: None };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -50,6 +51,11 @@ impl DemoSlave {
     /// The directory that receives its files.
     pub fn path(&self) -> PathBuf {
         self.dir.join("www")
+    }
+
+    /// Another module of it, which syncsup does not know, in rsync's notation.
+    pub fn aside(&self) -> String {
+        format!("rsync://127.0.0.1:{}/aside/", self.port)
     }
 
     /// Its name in rsync's notation.
@@ -102,12 +108,14 @@ impl DemoSlave {
         };
         let text = format!(
             "address = 127.0.0.1\nport = {}\nlog file = {}\nlock file = {}\nreverse lookup = no\n\
-             socket options = TCP_NODELAY\n{rights}\n\n[www]\npath = {}\ncomment = {}\nread only = no\n",
+             socket options = TCP_NODELAY\n{rights}\n\n[www]\npath = {}\ncomment = {}\nread only = no\n\n\
+             [aside]\npath = {}\nread only = no\nlist = no\n",
             self.port,
             self.dir.join("log").display(),
             self.dir.join("lock").display(),
             self.path().display(),
             self.comment(),
+            self.dir.join("aside").display(),
         );
         let file = self.configuration();
         fs::write(&file, text)

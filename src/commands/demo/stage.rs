@@ -1,12 +1,16 @@
 //! The stage of the demo: a temporary directory with the master, the slaves and the instance, and the comparisons.
 
 use super::instance::DemoInstance;
+use super::lag::{self, Lags};
 use super::procs;
 use super::say::{Say, time};
 use super::slave::DemoSlave;
 use super::tree::DemoTree;
 use super::watch::DemoWatch;
+use crate::commands::status;
 use crate::error::{Error, Exit, Result};
+use crate::language::{Language, words};
+use crate::message::PusherState;
 use crate::sys::family;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -115,7 +119,7 @@ impl DemoStage {
     /// The state of a slave and the reason, as `status` prints them.
     pub fn remote_state(&self, slave: usize) -> Result<String> {
         let Some(instance) = &self.instance else { return Ok(String::new()) };
-        remote_state(instance, &self.slaves[slave].name())
+        Ok(remote_state(instance, &self.slaves[slave].name())?.1)
     }
 
     /// The same, after `status` no longer reports the slave as in sync. `status` is slightly delayed.
@@ -124,11 +128,11 @@ impl DemoStage {
         let Self { instance, watch, .. } = self;
         let Some(instance) = instance else { return Ok(String::new()) };
         let seen = watch.until(Duration::from_secs(5), || {
-            let state = remote_state(instance, &name)?;
-            Ok((!state.starts_with("in_sync")).then_some(state))
+            let (state, text) = remote_state(instance, &name)?;
+            Ok((state != PusherState::InSync).then_some(text))
         })?;
         seen.ok_or_else(|| {
-            Error::new(Exit::No, format!("'syncsup status' still reports {name} as in_sync"))
+            Error::new(Exit::No, format!("'syncsup status' still reports {name} as in sync"))
         })
     }
 
@@ -152,7 +156,7 @@ impl DemoStage {
                     time(elapsed)
                 ),
                 format!(
-                    "{} 台从机在 {} 后完全一致，共比对 {names} 个名字",
+                    "{} 台从机在 {} 后完全一致，共比对 {names} 个条目",
                     which.len(),
                     time(elapsed)
                 ),
@@ -164,13 +168,19 @@ impl DemoStage {
                     time(elapsed)
                 ),
                 format!(
-                    "从机 {} 在 {} 后完全一致，共比对 {names} 个名字",
+                    "从机 {} 在 {} 后完全一致，共比对 {names} 个条目",
                     numbers.join("、"),
                     time(elapsed)
                 ),
             ),
         };
         self.say.good((&text.0, &text.1), &[])
+    }
+
+    /// What a single file takes.
+    pub fn lags(&mut self) -> Result<Lags> {
+        let (master, aside) = (self.master(), self.path().join("aside"));
+        lag::measure(&master, &aside, &self.slaves[0], &mut self.watch)
     }
 
     /// The differences of one slave now.
@@ -256,12 +266,17 @@ impl Drop for DemoStage {
     }
 }
 
-fn remote_state(instance: &DemoInstance, name: &str) -> Result<String> {
-    let status = instance.status()?;
-    let remotes = status["remotes"].as_array().cloned().unwrap_or_default();
+/// The state of a remote, and the same with its reason in the words of `status`.
+fn remote_state(instance: &DemoInstance, name: &str) -> Result<(PusherState, String)> {
+    let localpath = instance.status()?;
+    let remotes = localpath["remotes"].as_array().cloned().unwrap_or_default();
     let remote = remotes.into_iter().find(|r| r["name"] == name).unwrap_or_default();
-    let word = |key: &str| remote[key].as_str().unwrap_or_default().to_owned();
-    Ok([word("state"), word("reason")].join(": ").trim_end_matches(": ").to_owned())
+    let state = serde_json::from_value(remote["state"].clone()).unwrap_or_default();
+    let language = Language::current();
+    let word = status::word_in(state, language);
+    let colon = language.pick(words::COLON);
+    let reason = remote["reason"].as_str().map(|reason| format!("{colon}{reason}"));
+    Ok((state, format!("{word}{}", reason.unwrap_or_default())))
 }
 
 fn read(root: &Path) -> Result<DemoTree> {

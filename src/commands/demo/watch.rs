@@ -52,6 +52,18 @@ impl DemoWatch {
         }
     }
 
+    /// Waits for a moment: `condition` is checked every tenth of a millisecond. False when `patience` is over.
+    pub fn soon(&mut self, patience: Duration, condition: impl Fn() -> bool) -> Result<bool> {
+        let end = Instant::now() + patience;
+        while !condition() {
+            if Instant::now() >= end {
+                return Ok(false);
+            }
+            self.pause(Duration::from_micros(100))?;
+        }
+        Ok(true)
+    }
+
     /// Waits for this time, or until a signal arrives.
     pub fn pause(&mut self, time: Duration) -> Result<()> {
         poll::wait(&[(self.signals.as_fd(), Interest::Read)], Some(time))

@@ -9,13 +9,16 @@ use crate::commands::{print, print_exactly, resolve, status, table};
 use crate::config;
 use crate::config::model::{Remote, plugin_titles};
 use crate::error::{Error, Exit, Result};
+use crate::help_topic::HelpTopic;
 use crate::instance::failures::OfflineJournal;
 use crate::instance::localpaths::{self, ConfiguredLocalPath};
 use crate::instance::run_as;
+use crate::language::{Language, counted, listed, say, words};
 use crate::message::{Answer, Failure, Request, Whose};
 use crate::path::{OsBytes, RelPath, printable};
 use crate::sys::{clock, log};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The owner of a journal: a running instance, or none.
 enum Keeper {
@@ -37,6 +40,8 @@ struct FailureParty {
     whose: Whose,
     /// What waits without a failure, and why.
     left: Option<String>,
+    /// What says what to do about that.
+    help: Option<HelpTopic>,
 }
 
 #[derive(Serialize)]
@@ -65,11 +70,11 @@ fn places(invocation: &Invocation, which: &Which) -> Result<Vec<LocalPathFailure
         for localpath in instance.status()?.localpaths {
             let remotes = localpath.remotes.into_iter().map(|r| {
                 let left = left::of_remote(&r, status::trouble(&r));
-                FailureParty { whose: Whose::Remote(r.name), left }
+                FailureParty { whose: Whose::Remote(r.name), left, help: r.status.help }
             });
             let plugins = localpath.plugins.into_iter().map(|p| {
                 let left = left::of_plugin(&p);
-                FailureParty { whose: Whose::Plugin(p.name), left }
+                FailureParty { whose: Whose::Plugin(p.name), left, help: p.help }
             });
             let (parties, keeper) =
                 (remotes.chain(plugins).collect(), Keeper::Instance(instance.clone()));
@@ -129,16 +134,16 @@ fn known(all: &[LocalPathFailures], which: &Which) -> Result<()> {
         Whose::Remote(_) => None,
     });
     let (remotes, plugins): (Vec<_>, Vec<_>) = (remotes.collect(), plugins.collect());
-    for (option, names, there) in
-        [("--remote", &which.remotes, remotes), ("--plugin", &which.plugins, plugins)]
-    {
+    for (option, names, there, none) in [
+        ("--remote", &which.remotes, remotes, say!("no remote is configured")),
+        ("--plugin", &which.plugins, plugins, say!("no plugin is configured")),
+    ] {
         if let Some(name) = names.iter().find(|name| !there.contains(&name.as_str())) {
             let name = printable(name.as_bytes());
-            let there = match there[..] {
-                [] => "there is none".to_owned(),
-                _ => format!("there are: {}", there.join(", ")),
-            };
-            return Err(Error::usage(format!("{option} {name}: not configured; {there}")));
+            return Err(Error::usage(match there[..] {
+                [] => format!("{option} {name}: {none}"),
+                _ => say!("{} {}: not configured; there are: {}", option, name, listed(&there)),
+            }));
         }
     }
     Ok(())
@@ -160,10 +165,10 @@ fn kept_by_nobody(invocation: &Invocation) -> Result<Vec<LocalPathFailures>> {
                 let reconcile = reconcile.map(|why| why.to_string());
                 left::of_nobody(left, backlog.failing, reconcile.as_deref())
             });
-            parties.push(FailureParty { whose: Whose::Remote(name), left });
+            parties.push(FailureParty { whose: Whose::Remote(name), left, help: None });
         }
         let plugins = plugin_titles(&wanted.localpath.plugins).into_iter().map(Whose::Plugin);
-        parties.extend(plugins.map(|whose| FailureParty { whose, left: None }));
+        parties.extend(plugins.map(|whose| FailureParty { whose, left: None, help: None }));
         let (watch, keeper) = (wanted.localpath.watch, Keeper::Nobody(alone));
         Ok(LocalPathFailures { watch, parties, keeper, below: Vec::new() })
     };
@@ -214,8 +219,9 @@ impl LocalPathFailures {
 
 fn list(places: &[LocalPathFailures], which: &Which, json: bool) -> Result<Exit> {
     let mut any = false;
+    let mut topics = BTreeSet::new();
     for place in places {
-        for FailureParty { whose, left } in &place.parties {
+        for FailureParty { whose, left, help } in &place.parties {
             let mut all = Vec::new();
             place.each(whose, |rows| match json {
                 true => rows.iter().for_each(|failure| {
@@ -226,6 +232,10 @@ fn list(places: &[LocalPathFailures], which: &Which, json: bool) -> Result<Exit>
             })?;
             if !all.is_empty() {
                 any = true;
+                topics.insert(match whose {
+                    Whose::Remote(_) => HelpTopic::FailingPaths,
+                    Whose::Plugin(_) => HelpTopic::PluginFailing,
+                });
                 print(&format!(
                     "{} {}\n{}",
                     place.watch,
@@ -235,42 +245,45 @@ fn list(places: &[LocalPathFailures], which: &Which, json: bool) -> Result<Exit>
             }
             if let Some(left) = left.as_ref().filter(|_| !json) {
                 any = true;
+                topics.extend(*help);
                 print(&format!("{} {}: {left}\n", place.watch, shown(whose)));
             }
         }
     }
     if !any && !json {
-        print(nothing(which));
+        print(&nothing(which));
     }
+    topics.into_iter().for_each(|topic| print(&format!("{}\n", status::help(topic))));
     Ok(Exit::Ok)
 }
 
-fn nothing(which: &Which) -> &'static str {
+fn nothing(which: &Which) -> String {
     match which.paths.is_empty() && which.remotes.is_empty() && which.plugins.is_empty() {
-        true => "nothing fails\n",
-        false => "nothing fails there\n",
+        true => say!("nothing fails\n"),
+        false => say!("nothing fails there\n"),
     }
 }
 
 fn shown(whose: &Whose) -> String {
     match whose {
         Whose::Remote(name) => name.clone(),
-        Whose::Plugin(name) => format!("plugin {name}"),
+        Whose::Plugin(name) => say!("plugin {}", name),
     }
 }
 
 /// One line per path.
 fn rows(failures: &[Failure], now_ms: i64) -> String {
-    let head = ["  PATH", "TRIES", "SINCE", "NEXT TRY", "WHY"];
-    let mut lines = vec![head.map(str::to_owned).to_vec()];
+    let head = [say!("  PATH"), say!("TRIES"), say!("SINCE"), say!("NEXT TRY"), say!("WHY")];
+    let mut lines = vec![head.to_vec()];
+    let language = Language::current();
     lines.extend(failures.iter().map(|f| {
         let since = now_ms.saturating_sub(f.since_ms).max(0) as u64;
         let next = match f.next_try_ms.map(|at| at.saturating_sub(now_ms)) {
-            None => "given up".to_owned(),
-            Some(ms @ 1..) => format!("in {}", table::span(ms as u64)),
-            Some(_) => "now".to_owned(),
+            None => say!("given up"),
+            Some(ms @ 1..) => language.say(words::IN, &[&language.span(ms as u64)]),
+            Some(_) => say!("now"),
         };
-        let since = format!("{} ago", table::span(since));
+        let since = language.say(words::AGO, &[&language.span(since)]);
         vec![
             format!("  {}", f.path),
             f.attempts.to_string(),
@@ -289,21 +302,21 @@ fn change(places: &[LocalPathFailures], which: &Which, forget: bool) -> Result<E
             let count = place.change(whose, forget)?;
             total += count;
             if count > 0 {
-                let paths = table::count(count, "path", "paths");
+                let paths = counted(count, words::PATHS);
                 let done = match (forget, whose, &place.keeper) {
                     (true, Whose::Remote(_), _) => {
-                        "dropped; the next reconcile finds them if they still differ"
+                        say!("dropped; the next reconcile finds them if they still differ")
                     }
-                    (true, Whose::Plugin(_), _) => "dropped; their next change causes a call",
-                    (false, _, Keeper::Instance(_)) => "retried now",
-                    (false, _, Keeper::Nobody(_)) => "retried when an instance starts",
+                    (true, Whose::Plugin(_), _) => say!("dropped; their next change causes a call"),
+                    (false, _, Keeper::Instance(_)) => say!("retried now"),
+                    (false, _, Keeper::Nobody(_)) => say!("retried when an instance starts"),
                 };
-                print(&format!("{} {}: {paths} {done}\n", place.watch, shown(whose)));
+                print(&say!("{} {}: {} {}\n", place.watch, shown(whose), paths, done));
             }
         }
     }
     if total == 0 {
-        print(nothing(which));
+        print(&nothing(which));
     }
     Ok(Exit::Ok)
 }

@@ -9,6 +9,7 @@ use crate::config::sersync_log::{self, Lost};
 use crate::error::{Error, Exit, Result};
 use crate::instance::owe::owe_offline;
 use crate::instance::run_as;
+use crate::language::{counted, said, say, words};
 use crate::message::Request;
 use crate::path::{OsBytes, RelPath, printable};
 use crate::script::FAIL_LOG_HEAD;
@@ -30,14 +31,16 @@ const EACH_BYTES: usize = 16;
 pub fn run(invocation: &Invocation, file: &Path) -> Result<Exit> {
     let shown = printable(file.as_os_str().as_bytes());
     run_as::assume_owner(&invocation.directories, &log::logger(false))?;
-    let text = own::read(file, MOST_BYTES).map_err(|e| Error::usage(format!("{shown}: {e}")))?;
+    let text = own::read(file, MOST_BYTES)
+        .map_err(|e| Error::usage(format!("{shown}: {}", say!("cannot be read: {}", e))))?;
     if text.starts_with(FAIL_LOG_HEAD.as_bytes()) {
-        let why = "written by syncsup itself: its entries are in the journal already";
+        let why = say!("written by syncsup itself: its entries are in the journal already");
         return Err(Error::usage(format!("{shown}: {why}")));
     }
     let (config, kept) = configuration(invocation)?;
     let (lost, odd) = sersync_log::parse(&text);
-    let mut complaints: Vec<(usize, String)> = odd.into_iter().map(|o| (o.line, o.why)).collect();
+    let mut complaints: Vec<(usize, String)> =
+        odd.into_iter().map(|o| (o.line, said(o.why))).collect();
     let mut taken: BTreeMap<(OsBytes, String), BTreeSet<RelPath>> = BTreeMap::new();
     for lost in lost {
         match remote_of(&config, &lost) {
@@ -47,7 +50,7 @@ pub fn run(invocation: &Invocation, file: &Path) -> Result<Exit> {
     }
     complaints.sort();
     for (line, why) in &complaints {
-        complain(&format!("syncsup: {shown}:{line}: not imported: {why}"));
+        complain(&say!("syncsup: {}:{}: not imported: {}", shown, line, why));
     }
     for ((watch, remote), paths) in &taken {
         let paths: Vec<RelPath> = paths.iter().cloned().collect();
@@ -55,20 +58,20 @@ pub fn run(invocation: &Invocation, file: &Path) -> Result<Exit> {
             Some((_, instance)) => ask(instance, watch, remote, &paths)?,
             None => owe_offline(&invocation.directories, &config, watch, remote, &paths)?,
         }
-        print(&format!("{watch} {remote}: {} imported\n", counted(&paths)));
+        print(&say!("{} {}: {} imported\n", watch, remote, amount(&paths)));
     }
-    print(&format!("{shown} is unchanged; none of its commands was run\n"));
+    print(&say!("{} is unchanged; none of its commands was run\n", shown));
     Ok(if complaints.is_empty() { Exit::Ok } else { Exit::No })
 }
 
-fn counted(paths: &[RelPath]) -> String {
+fn amount(paths: &[RelPath]) -> String {
     let whole = paths.iter().any(RelPath::is_root);
     let names = paths.len() - usize::from(whole);
-    let s = if names == 1 { "" } else { "s" };
+    let paths = || counted(names as u64, words::PATHS);
     match (whole, names) {
-        (true, 0) => "a full reconcile".to_owned(),
-        (true, _) => format!("a full reconcile, {names} path{s}"),
-        (false, _) => format!("{names} path{s}"),
+        (true, 0) => say!("a full reconcile"),
+        (true, _) => say!("a full reconcile, {}", paths()),
+        (false, _) => paths(),
     }
 }
 
@@ -122,10 +125,11 @@ fn is(remote: &Remote, lost: &Lost) -> bool {
 
 fn not_configured(lost: &Lost) -> String {
     let colon = if lost.ssh { ":" } else { "::" };
-    format!(
-        "no localpath {} with a remote {}{colon}{} is configured (for {})",
+    say!(
+        "no localpath {} with a remote {}{}{} is configured (for {})",
         printable(&lost.watch),
         printable(&lost.host),
+        colon,
         printable(&lost.place),
         lost.path
     )

@@ -6,6 +6,7 @@ use crate::error::{Error, Exit, Result};
 use crate::figures;
 use crate::instance::run_as;
 use crate::instance::state_dirs::{self, Standing, StateDir};
+use crate::language::{counted, listed, say, words};
 use crate::path::printable;
 use crate::sys::{clock, log};
 
@@ -20,7 +21,7 @@ pub fn run(invocation: &Invocation, names: &[String], yes: bool) -> Result<Exit>
         false => invocation.files_or_default()?,
     };
     let mut found = state_dirs::all(state, &files)
-        .map_err(|e| Error::system(format!("cannot look into {}", state.display()), e))?;
+        .map_err(|e| Error::system(say!("cannot look into {}", state.display()), e))?;
     if !names.is_empty() {
         return remove(&chosen(&found, names)?);
     }
@@ -48,20 +49,21 @@ fn chosen<'f>(found: &'f [StateDir], names: &[String]) -> Result<Vec<&'f StateDi
         let name = printable(name.as_bytes());
         if meant.is_empty() {
             let text =
-                format!("{name}: no such journal; `syncsup journal prune` lists the journals");
+                say!("{}: no such journal; `syncsup journal prune` lists the journals", name);
             return Err(Error::usage(text));
         }
         for one in meant {
             match &one.standing {
                 Standing::Removed | Standing::Unknown(_) => {}
                 Standing::InUse { pid } => {
-                    let by = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
-                    let text = format!("{name}: in use by an instance{by}; nothing was removed");
+                    let by = pid.map_or(String::new(), |pid| say!(" (pid {})", pid));
+                    let text = say!("{}: in use by an instance{}; nothing was removed", name, by);
                     return Err(Error::new(Exit::AlreadyRunning, text));
                 }
                 Standing::Configured(file) => {
-                    let text = format!(
-                        "{name}: {} configures its localpath; remove the localpath there first; nothing was removed",
+                    let text = say!(
+                        "{}: {} configures its localpath; remove the localpath there first; nothing was removed",
+                        name,
                         file.display()
                     );
                     return Err(Error::new(Exit::No, text));
@@ -78,23 +80,25 @@ fn chosen<'f>(found: &'f [StateDir], names: &[String]) -> Result<Vec<&'f StateDi
 fn remove(found: &[&StateDir]) -> Result<Exit> {
     for one in found {
         state_dirs::remove(one)
-            .map_err(|e| Error::system(format!("cannot remove the journal {}", one.id), e))?;
-        print(&format!("removed {} ({}): {}\n", one.id, figures::bytes(one.bytes), of(one)));
+            .map_err(|e| Error::system(say!("cannot remove the journal {}", one.id), e))?;
+        print(&say!("removed {} ({}): {}\n", one.id, figures::bytes(one.bytes), of(one)));
     }
     if found.is_empty() {
-        print(NOTHING);
+        print(&nothing());
     }
     Ok(Exit::Ok)
 }
 
-const NOTHING: &str = "every journal belongs to a localpath that is configured or in use\n";
+fn nothing() -> String {
+    say!("every journal belongs to a localpath that is configured or in use\n")
+}
 
 /// One line per journal, and what can be done.
 fn shown(found: &[StateDir], time: impl Fn(i64) -> String) -> String {
     if found.is_empty() {
-        return NOTHING.to_owned();
+        return nothing();
     }
-    let mut rows = vec![["NAME", "SIZE", "LAST USED", "OF"].map(str::to_owned).to_vec()];
+    let mut rows = vec![vec![say!("NAME"), say!("SIZE"), say!("LAST USED"), say!("OF")]];
     for one in found {
         rows.push(vec![one.id.clone(), figures::bytes(one.bytes), time(one.used_ms), of(one)]);
     }
@@ -103,14 +107,16 @@ fn shown(found: &[StateDir], time: impl Fn(i64) -> String) -> String {
     let bytes = figures::bytes(removed.clone().map(|f| f.bytes).sum());
     let mut out = table::columns(&rows);
     if unknown < found.len() {
-        let count = figures::count(removed.count() as u64, "journal", "journals");
-        out += &format!(
-            "`syncsup journal prune --yes` removes {count}, {bytes}; with a NAME only that one\n"
+        let count = counted(removed.count() as u64, words::JOURNALS);
+        out += &say!(
+            "`syncsup journal prune --yes` removes {}, {}; with a NAME only that one\n",
+            count,
+            bytes
         );
     }
     if unknown > 0 {
-        let count = figures::count(unknown as u64, "journal", "journals");
-        out += &format!("{count} marked with ? may still be needed: only NAME removes them\n");
+        let count = counted(unknown as u64, words::JOURNALS);
+        out += &say!("{} marked with ? may still be needed: only NAME removes them\n", count);
     }
     out
 }
@@ -126,7 +132,7 @@ fn of(found: &StateDir) -> String {
                 (remotes, _) => {
                     let names: Vec<String> =
                         remotes.iter().map(|r| printable(r.as_bytes())).collect();
-                    format!(" to {}", names.join(", "))
+                    say!(" to {}", listed(&names))
                 }
             };
             format!("{}{to}", of.watch)

@@ -1,6 +1,7 @@
 //! Finds what else starts sersync: lines for the boot and for cron. If they stay, they start sersync beside its
 //! successor. Check scripts that look for a process called `sersync2` do that.
 
+use crate::language::say;
 use crate::path::printable;
 use crate::sys::own;
 use std::fs;
@@ -41,8 +42,8 @@ impl SersyncStarter {
     pub fn shown(&self) -> String {
         let more = match self.more {
             0 => String::new(),
-            1 => " (and 1 line more)".to_owned(),
-            more => format!(" (and {more} lines more)"),
+            1 => say!(" (and 1 line more)"),
+            more => say!(" (and {} lines more)", more),
         };
         let file = printable(self.file.as_os_str().as_bytes());
         format!("{file}:{}: {}{more}", self.line, self.text)

@@ -2,6 +2,7 @@
 //! remote below the log. Otherwise, it prints a line whenever something changes.
 
 use crate::commands::{print, progress, status, table};
+use crate::language::{counted, say, words as counts};
 use crate::message::{LocalPathStatus, PusherState, RemoteStatus};
 use crate::sys::log::CLEAR;
 use crate::sys::{output, session};
@@ -113,23 +114,19 @@ fn words(remote: &RemoteStatus) -> (String, String, Option<f64>) {
     let s = &remote.status;
     let plain = |text: &str| (text.to_owned(), text.to_owned(), None);
     if remote.is_compared() {
-        return ("in sync".into(), "in sync".into(), Some(1.0));
+        return (say!("in sync"), say!("in sync"), Some(1.0));
     }
     if matches!(s.state, PusherState::Backoff | PusherState::Held | PusherState::Down) {
         let why = s.reason.as_deref().map(|why| format!(": {}", status::one_line(why)));
         return plain(&format!("{}{}", status::word(s.state), why.unwrap_or_default()));
     }
     match &s.reconcile {
-        Some(p) if p.found > 0 => {
-            ("pushes".into(), progress::of_reconcile(p), Some(progress::share(p)))
+        Some(p) if p.found > 0 => (say!("pushes"), progress::with_rate(p), Some(p.share())),
+        Some(_) if s.state == PusherState::Reconciling => plain(&say!("reconciling")),
+        _ if s.reconciles_done > 0 && s.waiting + s.owed > 0 => {
+            (say!("pushes"), counted(s.waiting + s.owed, counts::NAMES_TO_PUSH), None)
         }
-        Some(_) if s.state == PusherState::Reconciling => plain("reconciling"),
-        _ if s.reconciles_done > 0 && s.waiting + s.owed > 0 => (
-            "pushes".into(),
-            table::count(s.waiting + s.owed, "name to push", "names to push"),
-            None,
-        ),
-        _ => plain("waits"),
+        _ => plain(&say!("waits")),
     }
 }
 
@@ -145,7 +142,7 @@ fn lines(rows: &BTreeMap<String, Bar>, width: usize, height: usize) -> Vec<Strin
     };
     let mut lines: Vec<String> = rows.iter().take(room).map(line).collect();
     if rows.len() > room {
-        lines.push(format!("and {} more", rows.len() - room));
+        lines.push(say!("and {} more", rows.len() - room));
     }
     lines
 }

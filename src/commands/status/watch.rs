@@ -1,8 +1,9 @@
-//! `syncsup status --watch`: repeats the table every second, until `q` or Ctrl-C.
+//! `syncsup status --watch`: repeats it every second, until `q` or Ctrl-C.
 
 use super::{look, show};
-use crate::commands::invocation::Invocation;
+use crate::commands::invocation::{Invocation, StatusWish};
 use crate::error::{Error, Exit, Result};
+use crate::language::say;
 use crate::sys::poll::{self, Interest};
 use crate::sys::session::monotonic;
 use crate::sys::signals::Signals;
@@ -17,9 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The exit status is that of the last table. If a supervisor ends, the command waits for it. If none is running at the
 /// start, that is an error.
-pub fn run(invocation: &Invocation) -> Result<Exit> {
-    let failed = |e: io::Error| Error::system("cannot watch the terminal", e);
-    let (mut last, mut text) = frame(invocation)?;
+pub fn run(invocation: &Invocation, wish: &StatusWish) -> Result<Exit> {
+    let failed = |e: io::Error| Error::system(say!("cannot watch the terminal"), e);
+    let (mut last, mut text) = frame(invocation, wish)?;
     let mut signals = Signals::catch().map_err(failed)?;
     let screen = terminal::size();
     // If the output goes elsewhere, the keys of the terminal are not for this command.
@@ -58,7 +59,7 @@ pub fn run(invocation: &Invocation) -> Result<Exit> {
                 }
             }
         }
-        (last, text) = match frame(invocation) {
+        (last, text) = match frame(invocation, wish) {
             Ok(frame) => frame,
             Err(error) => (Err(error.clone()), format!("{}\n\nsyncsup: {error}\n", time())),
         };
@@ -66,9 +67,9 @@ pub fn run(invocation: &Invocation) -> Result<Exit> {
 }
 
 /// The current table, and its exit status.
-fn frame(invocation: &Invocation) -> Result<(Result<Exit>, String)> {
-    let found = look(invocation, PATIENCE)?;
-    let mut text = format!("{}\n\n{}", time(), found.text());
+fn frame(invocation: &Invocation, wish: &StatusWish) -> Result<(Result<Exit>, String)> {
+    let found = look(invocation, wish, PATIENCE)?;
+    let mut text = format!("{}\n\n{}", time(), found.text(wish));
     let nothing = found.instances.is_empty();
     let verdict = found.verdict(invocation);
     match &verdict {
@@ -100,7 +101,7 @@ fn drawn(text: &str, rows: usize) -> String {
         out += &format!("{line}\x1b[K\n");
     }
     if more > 0 {
-        out += &format!("... {more} more lines\x1b[K\n");
+        out += &format!("{}\x1b[K\n", say!("... {} more lines", more));
     }
     out + "\x1b[J\x1b[?7h"
 }

@@ -2,7 +2,8 @@
 
 use super::follow::{Follow, SyncOutcome};
 use crate::commands::{print, progress, status::word, table};
-use crate::message::RemoteStatus;
+use crate::language::say;
+use crate::message::{ReconcileProgress, RemoteStatus};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
@@ -28,12 +29,14 @@ impl Show {
 
     /// Shows the progress of the remote `n`.
     pub fn update(&mut self, n: usize, follow: &Follow, now: Option<&RemoteStatus>) {
-        let text = line(follow, now);
+        // Without a terminal, a line for each new rate would say nothing new.
+        let pushes = if self.bars.is_some() { progress::with_rate } else { progress::of_reconcile };
+        let text = line(follow, now, pushes);
         match &self.bars {
             Some(bars) => {
                 let bar = &bars[n];
                 if let Some(progress) = now.and_then(|r| r.status.reconcile.as_ref()) {
-                    bar.set_position((progress::share(progress) * LENGTH as f64) as u64);
+                    bar.set_position((progress.share() * LENGTH as f64) as u64);
                 }
                 if follow.verdict == SyncOutcome::InSync {
                     bar.set_position(LENGTH);
@@ -68,16 +71,20 @@ fn bar(all: &MultiProgress, name: &str, width: usize) -> ProgressBar {
     bar
 }
 
-fn line(follow: &Follow, now: Option<&RemoteStatus>) -> String {
+fn line(
+    follow: &Follow,
+    now: Option<&RemoteStatus>,
+    pushes: fn(&ReconcileProgress) -> String,
+) -> String {
     match (&follow.verdict, now) {
-        (SyncOutcome::InSync, _) => "in sync".into(),
+        (SyncOutcome::InSync, _) => say!("in sync"),
         (SyncOutcome::Failed(why), _) => {
-            format!("FAILED: {}", crate::path::as_written(why.as_bytes()))
+            say!("FAILED: {}", crate::path::as_written(why.as_bytes()))
         }
-        (SyncOutcome::Going, None) => "waits".into(),
+        (SyncOutcome::Going, None) => say!("waits"),
         (SyncOutcome::Going, Some(remote)) => match &remote.status.reconcile {
-            Some(p) if p.found > 0 => progress::of_reconcile(p),
-            Some(_) => "reconciling".into(),
+            Some(p) if p.found > 0 => pushes(p),
+            Some(_) => say!("reconciling"),
             None => word(remote.status.state).into(),
         },
     }

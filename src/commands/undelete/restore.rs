@@ -5,6 +5,7 @@ use super::{FetchEnd, finish};
 use crate::commands::print;
 use crate::config::model::{LocalPath, Remote};
 use crate::error::{Error, Exit, Result};
+use crate::language::{counted, say, words};
 use crate::path::{RelPath, printable};
 use crate::rsync::argv::TRASH;
 use crate::rsync::trash;
@@ -69,10 +70,9 @@ pub(super) fn run(
     drop(stage);
     // This fails if the directory still contains the work of another process.
     let _ = fs::remove_dir(root.proc_path().join(TRASH));
-    let s = if done == 1 { "" } else { "s" };
-    print(&format!("{watch}: {done} file{s} restored from {}\n", remote.name()));
+    print(&say!("{}: {} restored from {}\n", watch, counted(done, words::FILES), remote.name()));
     for line in &left {
-        complain(&format!("syncsup: not restored: {line}"));
+        complain(&say!("syncsup: not restored: {}", line));
     }
     Ok(if left.is_empty() { Exit::Ok } else { Exit::No })
 }
@@ -103,7 +103,7 @@ impl<'a> StagingDirectory<'a> {
         let name = made.file_name().unwrap_or_default().to_owned();
         let root = aside.subdir(&RelPath::root().join(&name))?;
         if !is_own(&root) {
-            let why = format!("{} was replaced meanwhile; try again", name.display());
+            let why = say!("{} was replaced meanwhile; try again", name.display());
             return Err(io::Error::other(why));
         }
         let lock = lock::take(&root.proc_path().join(LOCK), true)?;
@@ -124,7 +124,7 @@ impl Drop for StagingDirectory<'_> {
 
 fn remove(aside: &Root, name: &OsStr) {
     if let Err(error) = fs::remove_dir_all(aside.proc_path().join(name)) {
-        complain(&format!("syncsup: cannot remove {}: {error}", printable(name.as_bytes())));
+        complain(&say!("syncsup: cannot remove {}: {}", printable(name.as_bytes()), error));
     }
 }
 
@@ -157,17 +157,17 @@ fn put(
     force: bool,
 ) -> std::result::Result<(), String> {
     let words = |e: io::Error| match e.raw_os_error() {
-        Some(EXDEV) => "its directory is on a different file system than the localpath".to_owned(),
+        Some(EXDEV) => say!("its directory is on a different file system than the localpath"),
         _ => e.to_string(),
     };
     let parent = path.parent().unwrap_or_else(RelPath::root);
-    let from = opened(fetched, &parent).map_err(|_| "the remote did not send it")?;
+    let from = opened(fetched, &parent).map_err(|_| say!("the remote did not send it"))?;
     let name = RelPath::root().join(path.name());
-    from.lstat(&name).map_err(|_| "the remote did not send it")?;
+    from.lstat(&name).map_err(|_| say!("the remote did not send it"))?;
     let to = made(fetched, root, &parent).map_err(words)?;
     match to.lstat(&name) {
-        Ok(stat) if stat.kind == Kind::Dir => return Err("it is a directory now".into()),
-        Ok(_) if !force => return Err("it exists already; --force overwrites it".into()),
+        Ok(stat) if stat.kind == Kind::Dir => return Err(say!("it is a directory now")),
+        Ok(_) if !force => return Err(say!("it exists already; --force overwrites it")),
         Ok(_) => {}
         Err(e) if e.raw_os_error() == Some(ENOENT) => {}
         Err(e) => return Err(words(e)),

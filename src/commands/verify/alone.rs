@@ -6,14 +6,14 @@ use super::pair::{Failing, Pair};
 use super::show::VerifyOutput;
 use super::{PAUSE, choose};
 use crate::commands::invocation::{Invocation, Verify};
-use crate::config;
 use crate::config::model::{LocalPath, Remote};
+use crate::config::{self, credentials};
 use crate::error::{Error, Exit, Result};
 use crate::filter::{Filter, own_files};
-use crate::instance::run_as;
+use crate::instance::{directories, run_as};
 use crate::message::{Difference, VerifyEnd};
 use crate::path::RelPath;
-use crate::rsync::argv::{self, Form, Options};
+use crate::rsync::argv::{self, Check, Form, Options};
 use crate::rsync::charset::Charsets;
 use crate::rsync::complaint;
 use crate::rsync::differ::{Differ, directory_of};
@@ -36,7 +36,9 @@ use tempfile::NamedTempFile;
 /// Exit status 0 if everything is identical.
 pub fn run(invocation: &Invocation, verify: &Verify) -> Result<Exit> {
     run_as::assume_owner(&invocation.directories, &log::logger(false))?;
-    let loaded = config::read(&invocation.files_or_default()?);
+    let mut loaded = config::read(&invocation.files_or_default()?);
+    let directory = directories::credentials();
+    loaded.diagnostics.extend(credentials::resolve(&mut loaded.config, directory.as_deref()));
     if loaded.has_errors() {
         let lines: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
         return Err(Error::usage(lines.join("\n")));
@@ -185,7 +187,7 @@ fn start(
         .map_err(|e| Error::new(Exit::No, format!("{}: {e}", localpath.watch)))?;
     let delete = localpath.inotify.delete;
     let options = Options {
-        checksum,
+        check: Check::by_content(checksum),
         dry: true,
         delete,
         force: true,

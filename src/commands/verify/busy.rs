@@ -1,8 +1,9 @@
 //! The progress of a verification, on a terminal.
 
 use super::pair::Pair;
-use crate::commands::table;
-use crate::message::VerifyAt;
+use crate::commands::{progress, table};
+use crate::language::{Language, counted, say, words};
+use crate::message::{ReconcileRate, VerifyAt};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::Cell;
 use std::fs;
@@ -11,6 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+
+/// Before that, a rate says little.
+const RATE_AFTER: Duration = Duration::from_secs(2);
 
 /// A bar for one remote. A thread counts what must be compared.
 pub struct BusyLine {
@@ -73,8 +77,11 @@ impl BusyLine {
             bytes: self.to_do.bytes.load(Ordering::Relaxed),
         };
         let all = known.then_some(all);
-        bar.set_position(share(at, all, self.checksum));
-        bar.set_message(words(at, all, self.checksum));
+        let share = share(at, all, self.checksum);
+        let rate = rate(at, share, self.checksum, bar.elapsed());
+        let rate = rate.map(|rate| progress::of_rate(&rate, Language::current()));
+        bar.set_position(share);
+        bar.set_message(words(at, all, self.checksum) + &rate.unwrap_or_default());
         self.show();
     }
 
@@ -129,18 +136,32 @@ fn share(at: VerifyAt, all: Option<VerifyAt>, checksum: bool) -> u64 {
     }
 }
 
+/// How fast content is read, and how long the rest takes as far as that is known; `None` until `elapsed` is long enough.
+fn rate(at: VerifyAt, share: u64, checksum: bool, elapsed: Duration) -> Option<ReconcileRate> {
+    let ms = elapsed.as_millis() as u64;
+    if elapsed < RATE_AFTER {
+        return None;
+    }
+    let bytes_per_s = if checksum { at.bytes.saturating_mul(1_000) / ms } else { 0 };
+    // In thousandths, like the milliseconds in a second.
+    let left_s =
+        (0 < share && share < 1_000).then(|| ms.saturating_mul(1_000 - share) / share / 1_000);
+    Some(ReconcileRate { bytes_per_s, left_s })
+}
+
 /// `3 of 5 entries, 1.2 MB of 3.0 MB`. Without the totals while they are being counted.
 fn words(at: VerifyAt, all: Option<VerifyAt>, checksum: bool) -> String {
     let Some(all) = all else {
-        return table::count(at.entries, "entry compared", "entries compared");
+        return counted(at.entries, words::ENTRIES_COMPARED);
     };
     let bytes = match checksum {
-        true => {
-            format!(", {} of {}", table::bytes(at.bytes.min(all.bytes)), table::bytes(all.bytes))
-        }
+        true => Language::current().say(
+            words::OF_BYTES,
+            &[&table::bytes(at.bytes.min(all.bytes)), &table::bytes(all.bytes)],
+        ),
         false => String::new(),
     };
-    format!("{} of {} entries{bytes}", at.entries.min(all.entries), all.entries)
+    say!("{} of {} entries{}", at.entries.min(all.entries), all.entries, bytes)
 }
 
 #[cfg(test)]
@@ -156,6 +177,17 @@ mod tests {
         assert_eq!(words(at, all, false), "3 of 5 entries");
         assert_eq!((share(at, all, true), share(at, all, false)), (800, 600));
         assert_eq!(share(at, None, true), 0);
+    }
+
+    #[test]
+    fn the_rest_takes_as_long_in_proportion() {
+        let at = VerifyAt { entries: 3, bytes: 5_000_000 };
+        let rate = |share, checksum, s| rate(at, share, checksum, Duration::from_secs(s));
+        let of = |bytes_per_s, left_s| Some(ReconcileRate { bytes_per_s, left_s });
+        assert_eq!(rate(200, true, 1), None);
+        assert_eq!(rate(200, true, 10), of(500_000, Some(40)));
+        assert_eq!(rate(0, true, 10), of(500_000, None), "the total is not known");
+        assert_eq!(rate(1_000, false, 10), of(0, None));
     }
 
     #[test]

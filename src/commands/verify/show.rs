@@ -2,7 +2,8 @@
 
 use super::pair::Failing;
 use crate::commands::invocation::Format;
-use crate::commands::{print, print_exactly, status::one_line, table};
+use crate::commands::{print, print_exactly, status::one_line};
+use crate::language::{counted, say, words};
 use crate::message::{Difference, VerifyEnd, Why};
 use crate::path::{OsBytes, RelPath};
 use crate::sys::output::{self, complain};
@@ -142,32 +143,32 @@ fn line(d: &Difference) -> String {
 
 fn summary(found: DifferenceCounts, end: &VerifyEnd, failing: &Failing, repair: bool) -> String {
     let fails = failing.first.as_ref().map_or(String::new(), |first| {
-        let paths = table::count(failing.count, "path fails", "paths fail");
-        format!("; {paths}: {}", one_line(first))
+        let paths = counted(failing.count, words::PATHS_FAIL);
+        say!("; {}: {}", paths, one_line(first))
     });
     compared(found, end, fails.is_empty(), repair) + &fails
 }
 
 fn compared(found: DifferenceCounts, end: &VerifyEnd, fine: bool, repair: bool) -> String {
     let differ = match (found.differ, found.pending) {
-        (0, 0) if fine => "identical".to_owned(),
-        (0, 0) => "only failing paths differ".to_owned(),
-        (0, pending) => format!("only pending paths differ: {pending} pending"),
+        (0, 0) if fine => say!("identical"),
+        (0, 0) => say!("only failing paths differ"),
+        (0, pending) => say!("only pending paths differ: {} pending", pending),
         (n, pending) => {
-            let pending = if pending > 0 { format!(", {pending} pending") } else { String::new() };
-            let marked = if repair { ", marked to be pushed" } else { "" };
-            format!("{}{marked}{pending}", table::count(n, "difference", "differences"))
+            let pending = if pending > 0 { say!(", {} pending", pending) } else { String::new() };
+            let marked = if repair { say!(", marked to be pushed") } else { String::new() };
+            format!("{}{marked}{pending}", counted(n, words::DIFFERENCES))
         }
     };
     match end {
         VerifyEnd::Done { entries } => {
-            format!("{differ} ({} here)", table::count(*entries, "entry", "entries"))
+            say!("{} ({} here)", differ, counted(*entries, words::ENTRIES))
         }
         VerifyEnd::Incomplete(why) if found.differ + found.pending == 0 => {
-            format!("INCOMPLETE: {}", one_line(why))
+            say!("INCOMPLETE: {}", one_line(why))
         }
-        VerifyEnd::Incomplete(why) => format!("{differ}; INCOMPLETE: {}", one_line(why)),
-        VerifyEnd::Failed(why) => format!("NOT VERIFIED: {}", one_line(why)),
+        VerifyEnd::Incomplete(why) => say!("{}; INCOMPLETE: {}", differ, one_line(why)),
+        VerifyEnd::Failed(why) => say!("NOT VERIFIED: {}", one_line(why)),
     }
 }
 

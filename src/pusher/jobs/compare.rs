@@ -19,7 +19,7 @@ use crate::pusher::job_error::JobError;
 use crate::pusher::trees::{self, Files};
 use crate::pusher::walk;
 use crate::reconcile_reason::ReconcileReason;
-use crate::rsync::argv::{self, Form, Options};
+use crate::rsync::argv::{self, Check, Form, Options};
 use crate::rsync::complaint;
 use crate::rsync::differ::Touched;
 use crate::rsync::exit_status::{Judgement, Verdict};
@@ -208,7 +208,8 @@ impl Compare {
             CompareSubject::Dirs(rows) => {
                 let Some(rows) = directories(context, &root, rows)? else { return Ok(None) };
                 let tree = rows.iter().any(|row| row.scope == Scope::Tree);
-                let options = Options { checksum: rows.iter().any(swapped), ..options(context) };
+                let check = Check::by_content(rows.iter().any(swapped));
+                let options = Options { check, ..options(context) };
                 let form = if tree { Form::Tree } else { Form::Children };
                 let list = argv::list_directories(rows.iter().map(|row| &row.path));
                 (CompareSubject::Dirs(rows), context.compare(&root, &form, options, &list)?)
@@ -455,7 +456,7 @@ impl Compare {
 /// The options of a dry run.
 fn options(context: &Context) -> Options {
     Options {
-        checksum: false,
+        check: Check::Quick,
         dry: true,
         delete: context.delete(),
         force: true,
@@ -521,7 +522,7 @@ fn spool(
         Ok(compared) => compared,
         Err(judgement) => match judgement.verdict {
             Verdict::Upset => return Ok((None, CompareProgress::Upset)),
-            Verdict::Source => return Err(JobError::Root(judgement.message)),
+            Verdict::Source => return Err(JobError::Root(judgement.reason())),
             _ => return Ok((None, CompareProgress::Remote(judgement))),
         },
     };

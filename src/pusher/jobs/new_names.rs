@@ -19,8 +19,8 @@ const DIRECTORIES_MOST: usize = 10_000;
 /// Placeholders for moved files, under their old and new names.
 pub struct NewNames {
     placeholders: Placeholders,
-    /// The names.
-    pub list: Vec<u8>,
+    /// The old and the new name of each.
+    pub files: Vec<[RelPath; 2]>,
 }
 
 /// One file that was moved.
@@ -48,15 +48,20 @@ impl NewNames {
         }
         let prefix = argv::placeholders_prefix(&context.name);
         let placeholders = Placeholders::new(&context.start.state_dir, &prefix).ok()?;
-        let mut names = Vec::with_capacity(2 * files.len());
+        let mut added = Vec::with_capacity(files.len());
         for Moved { from, to, stat } in files {
             context.supervisor.beat();
             // A name may be too long here, or a file too large.
             if placeholders.add([&from, &to], stat.size, stat.mtime_ns).is_ok() {
-                names.extend([from, to]);
+                added.push([from, to]);
             }
         }
-        (!names.is_empty()).then(|| Self { placeholders, list: argv::list(&names) })
+        (!added.is_empty()).then_some(Self { placeholders, files: added })
+    }
+
+    /// The list for rsync.
+    pub fn list(&self) -> Vec<u8> {
+        argv::list(self.files.iter().flatten())
     }
 
     /// The directory that contains the placeholders.

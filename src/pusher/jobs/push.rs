@@ -14,6 +14,7 @@ use crate::pusher::doubt;
 use crate::pusher::health::retry_most_ms;
 use crate::pusher::job_error::JobError;
 use crate::pusher::lane::Lane;
+use crate::pusher::linked;
 use crate::pusher::plan::{self, Limits, Plan};
 use crate::pusher::sent_times::{Before, may_be_set};
 use crate::pusher::trees;
@@ -70,6 +71,8 @@ pub struct Push {
     pub(super) regular: BTreeMap<RelPath, i64>,
     /// Names that the plan found absent.
     absent: Vec<RelPath>,
+    /// Files to which it has given second names.
+    linked: Vec<[RelPath; 2]>,
     /// Its first path, and since when that has waited. Kept until the push is dropped.
     first: Option<(RelPath, i64)>,
     /// The number of its paths. Kept until the push is dropped.
@@ -104,11 +107,12 @@ pub enum PushProgress {
     Remote(Judgement),
 }
 
-/// True if the connection of a standby may have ended before it got its list.
+/// True if a standby, or its connection, may have ended before it got its list.
 fn was_cut_off(finished: &Finished) -> bool {
     let cause = finished.judgement.verdict;
-    let cut_off = matches!(cause, Verdict::Remote(Trouble::Unreachable | Trouble::Broken));
-    cut_off && finished.began_nothing()
+    let ended =
+        matches!(cause, Verdict::Remote(Trouble::Unreachable | Trouble::Broken | Trouble::Killed));
+    ended && finished.began_nothing()
 }
 
 impl Rsyncing for Push {
@@ -172,6 +176,7 @@ impl Push {
             below_whole: Vec::new(),
             regular: BTreeMap::new(),
             absent: Vec::new(),
+            linked: Vec::new(),
         };
         push.plan(context)?;
         let progress = push.next(context, now)?;
@@ -216,6 +221,11 @@ impl Push {
     /// True for a path of this push, for one above or below it, and for a name in a directory that its rsync reads.
     pub fn touches(&self, path: &RelPath) -> bool {
         self.batch.touches(path) || self.reads(path)
+    }
+
+    /// True for a path at, above or below a new name that it gives on the remote.
+    pub fn renames(&self, path: &RelPath) -> bool {
+        self.findings.renamed.iter().any(|new| path.is_within(new) || new.is_within(path))
     }
 
     /// True for a name in a directory that its rsync reads. It may send the name although it is not in its batch.
@@ -339,7 +349,7 @@ impl Push {
     /// again soon.
     pub(super) fn unsteady(
         &mut self,
-        context: &Context,
+        context: &mut Context,
         step: &Step,
         now: Duration,
     ) -> Result<PushProgress, JobError> {
@@ -377,7 +387,9 @@ impl Push {
             hard_links: context.hard_links(),
             delete: context.delete(),
             renames: self.lane == Lane::Small && context.may_rename(),
-            whole: Lane::BULK.contains(&self.lane) && trees::can_be_sent(context),
+            whole: Lane::BULK.contains(&self.lane)
+                && trees::can_be_sent(context)
+                && !self.paths().any(|path| context.linked.is_any_within(path)),
             one_device: context.one_device(&self.root),
         };
         let mut plan =
@@ -387,6 +399,15 @@ impl Push {
         }
         let unconvertible = plan.leave_out(|path| !context.can_convert(path));
         self.compare_what_was_sent(context, &mut plan);
+        // What this push has linked itself is parted when it deletes the old names.
+        let own: HashSet<&RelPath> = self.linked.iter().flatten().collect();
+        // Where a directory may have excluded names, what is in its way is looked at first.
+        let careful = context.is_careful();
+        plan.replace(|path, in_the_way| {
+            context.linked.contains(path)
+                && !(careful && in_the_way)
+                && (!own.contains(path) || context.linked.is_beyond(path, &own))
+        });
         self.unmounted = files.unmounted;
         self.steps = step::steps(context, &self.root, &plan, self.along)?;
         self.read.extend(self.steps.iter().flat_map(Step::read).cloned());
@@ -458,7 +479,7 @@ impl Push {
     /// Starts the next step, or finishes the push.
     pub(super) fn next(
         &mut self,
-        context: &Context,
+        context: &mut Context,
         now: Duration,
     ) -> Result<PushProgress, JobError> {
         let Some(step) = self.steps.pop_front() else {
@@ -469,12 +490,16 @@ impl Push {
 
     pub(super) fn start_step(
         &mut self,
-        context: &Context,
+        context: &mut Context,
         step: Step,
         aim: Aim,
         now: Duration,
     ) -> Result<PushProgress, JobError> {
         let dry = matches!(aim, Aim::Verify(_));
+        if let Step::Rename(names) = &step {
+            context.link(&names.files)?;
+            self.linked.extend_from_slice(&names.files);
+        }
         let rsync = match step.start(context, &self.root, dry) {
             // A sandbox may not let it give up privileges. What was moved is then sent.
             Err(JobError::System(why)) if matches!(step, Step::Rename(_)) => {
@@ -489,7 +514,7 @@ impl Push {
         Ok(PushProgress::Running)
     }
 
-    fn settlement(&mut self, context: &Context) -> Settlement {
+    fn settlement(&mut self, context: &mut Context) -> Settlement {
         let mut unproven = Vec::new();
         self.look_again(context, |path, planned, stat| {
             if plan::set_meanwhile(planned, stat) {
@@ -498,8 +523,9 @@ impl Push {
         });
         self.regular.clear();
         let dir = |path: &RelPath| self.root.lstat(path).is_ok_and(|stat| stat.kind == Kind::Dir);
-        let reborn: Vec<_> =
-            std::mem::take(&mut self.absent).into_iter().filter(|path| dir(path)).collect();
+        let (reborn, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.absent).into_iter().partition(|path| dir(path));
+        let still_linked = self.part(context, &gone);
         let noted = unproven.into_iter().map(|path| (path, Disposition::Unproven));
         let noted = noted.chain(reborn.into_iter().map(|path| (path, Disposition::Reborn)));
         self.findings.note_all(noted);
@@ -517,11 +543,27 @@ impl Push {
             end.settled.append(&mut self.below_whole);
             end.settled.sort_unstable();
         }
+        end.owe.extend(still_linked.into_iter().map(|name| linked::part(name, now_ms)));
+        end.parted = context.linked.ended();
         end.success = self.answered;
         if !self.answered {
             end.settled.clear();
         }
         end
+    }
+
+    /// Notes which names have no file in common with others any longer, after it has deleted those that are `gone`.
+    /// Returns the names to which it has itself given a second one and whose deletion it has not seen: they may have
+    /// been in use again when rsync looked.
+    fn part(&self, context: &mut Context, gone: &[RelPath]) -> Vec<RelPath> {
+        let left = |name: &RelPath| self.findings.leaves_at_or_above(name);
+        let own: HashSet<&RelPath> = self.linked.iter().flatten().collect();
+        let within = gone.iter().flat_map(|top| context.linked.within(top));
+        let parted: Vec<_> =
+            within.filter(|name| !own.contains(name) && !left(name)).cloned().collect();
+        parted.iter().for_each(|name| context.linked.part(name));
+        let still = self.linked.iter().flatten();
+        still.filter(|name| context.linked.contains(name) && !left(name)).cloned().collect()
     }
 
     /// The paths that it deletes because they were marked as deleted.

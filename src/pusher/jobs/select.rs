@@ -244,14 +244,15 @@ impl<'a> Tops<'a> {
         self.top(path).is_some_and(|top| push.touches(&top))
     }
 
-    /// True if the push of marks sends or deletes what a push of this row would send or delete.
+    /// True if the push of marks sends, renames or deletes what a push of this row would send or delete.
     fn meet_marks(&mut self, marked: &Push, row: &Owed) -> bool {
-        match self.top(&row.path) {
-            Some(top) => marked.sends(&top) || marked.reads(&top) || marked.has_below(&top),
-            // The attributes of a directory may be set while it is pushed whole, or names below it.
-            None if row.events.contains(Events::WHOLE) => false,
-            None => marked.sends(&row.path) || marked.reads(&row.path),
-        }
+        marked.renames(&row.path)
+            || match self.top(&row.path) {
+                Some(top) => marked.sends(&top) || marked.reads(&top) || marked.has_below(&top),
+                // The attributes of a directory may be set while it is pushed whole, or names below it.
+                None if row.events.contains(Events::WHOLE) => false,
+                None => marked.sends(&row.path) || marked.reads(&row.path),
+            }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::pusher::job_error::JobError;
 use crate::pusher::plan::{BULKY, Plan};
 use crate::pusher::standby::Needs;
 use crate::pusher::whole::{self, Along};
-use crate::rsync::argv::{self, Form, Options};
+use crate::rsync::argv::{self, Check, Form, Options};
 use crate::rsync::params::{self, OwnFilters};
 use crate::stat::Kind;
 use crate::sys::files::Root;
@@ -74,8 +74,8 @@ pub enum Step {
         paths: Vec<RelPath>,
         /// Form A or the sending half of form B.
         form: Form,
-        /// Compare by content.
-        checksum: bool,
+        /// What shows that a file need not be sent.
+        check: Check,
         /// A directory on the remote may be deleted with its contents.
         force: bool,
         /// Directories of many of these names, with [`Form::SendWhole`]. rsync reads them itself.
@@ -130,9 +130,14 @@ impl Step {
     /// The same step name by name, if rsync reads directories itself. It may then have failed because of a name that is
     /// not in the list.
     pub fn by_name(&mut self) -> Option<Step> {
-        let Step::Entries { paths, checksum, force, directories, .. } = self else { return None };
+        let Step::Entries { paths, check, force, directories, .. } = self else { return None };
         let read = !directories.is_empty();
-        read.then(|| send(std::mem::take(paths), *checksum, *force)).flatten()
+        read.then(|| send(std::mem::take(paths), *check, *force)).flatten()
+    }
+
+    /// True if it replaces every file.
+    pub fn replaces(&self) -> bool {
+        matches!(self, Step::Entries { check: Check::Nothing, .. })
     }
 
     /// True if it keeps a directory with content that the remote has in the place of a file that is gone. What is
@@ -152,17 +157,21 @@ impl Step {
         }
     }
 
-    /// True if content is compared. If comparisons treat different times as equal, only the content shows that a file
-    /// could not be pushed.
-    fn by_content(&self, context: &Context, dry: bool) -> bool {
-        let Step::Entries { checksum, .. } = self else { return false };
-        *checksum || (dry && context.treats_times_as_equal())
+    /// What shows that a file need not be sent. In a dry run, it shows that a file could be pushed: if comparisons treat
+    /// different times as equal, only the content does.
+    fn check(&self, context: &Context, dry: bool) -> Check {
+        let Step::Entries { check, .. } = self else { return Check::Quick };
+        match check {
+            Check::Quick if dry && context.treats_times_as_equal() => Check::Content,
+            Check::Nothing if dry => Check::Content,
+            Check::Quick | Check::Content | Check::Nothing => *check,
+        }
     }
 
     /// Bytes that the remote reads to compare by content.
     pub fn bytes_by_content(&self, context: &Context, root: &Root, dry: bool) -> u64 {
         let Step::Entries { paths, .. } = self else { return 0 };
-        if !self.by_content(context, dry) {
+        if self.check(context, dry) != Check::Content {
             return 0;
         }
         paths.iter().filter_map(|path| root.lstat(path).ok()).map(|stat| stat.size).sum()
@@ -172,13 +181,13 @@ impl Step {
     /// directory that vanishes before rsync reads it would be deleted with everything in it, excluded names too.
     pub fn times_above(&self) -> Option<Step> {
         let Step::DeleteNamed { from, .. } = self else { return None };
-        send(from.iter().filter(|path| !path.is_root()).cloned().collect(), false, false)
+        send(from.iter().filter(|path| !path.is_root()).cloned().collect(), Check::Quick, false)
     }
 
     /// Starts its rsync. With `dry` it changes nothing.
     pub fn start(&self, context: &Context, root: &Root, dry: bool) -> Result<Rsync, JobError> {
         let options = Options {
-            checksum: false,
+            check: Check::Quick,
             dry: dry || self.is_dry_run(),
             delete: context.delete(),
             force: true,
@@ -186,7 +195,7 @@ impl Step {
             unchanged: false,
         };
         match self {
-            Step::Rename(names) => context.rename(names.directory(), options, &names.list),
+            Step::Rename(names) => context.rename(names.directory(), options, &names.list()),
             Step::Below { names, rules } => {
                 let form = Form::DeleteB { rules: rules.path().to_owned() };
                 context.rsync(root, &form, options, &argv::list_directories(&parents(names)))
@@ -206,8 +215,8 @@ impl Step {
             }
             Step::Way { names } => context.rsync(root, &Form::Send, options, &argv::list(names)),
             Step::Entries { paths, form, force, directories, .. } => {
-                let checksum = self.by_content(context, dry);
-                let options = Options { checksum, force: *force, ..options };
+                let check = self.check(context, dry);
+                let options = Options { check, force: *force, ..options };
                 let list = argv::list_whole(paths, directories);
                 context.send(root, form, options, &list, Sent::These(paths))
             }
@@ -275,7 +284,7 @@ pub fn steps(
     let at_a_mount = |path: &RelPath| mounts.iter().any(|m| path.is_within(m) || m.is_within(path));
     let (apart, present): (Vec<_>, Vec<_>) = present.into_iter().partition(at_a_mount);
     steps.extend(entries(context, root, sure, (present, along), does, !careful)?);
-    steps.extend(send_whole(context, root, (apart, along), together, !careful));
+    steps.extend(send_whole(context, root, (apart, along), Check::by_content(together), !careful));
     if !plan.whole.is_empty() {
         let options = context.filter.as_rsync_options().unwrap_or_default();
         let paths = plan.whole.clone();
@@ -285,8 +294,9 @@ pub fn steps(
         };
         steps.push_back(Step::Trees { paths, form, force: !careful });
     }
+    steps.extend(send(plan.replace.clone(), Check::Nothing, !careful));
     if !together {
-        steps.extend(send_whole(context, root, (by_content, along), true, !careful));
+        steps.extend(send_whole(context, root, (by_content, along), Check::Content, !careful));
     }
     let way = plan.present.iter().chain(&plan.checksum).filter(in_the_way);
     let way: Vec<RelPath> = way.cloned().collect();
@@ -308,18 +318,18 @@ fn entries(
     does: Needs,
     force: bool,
 ) -> Result<Vec<Step>, JobError> {
-    let checksum = does.by_content;
+    let check = Check::by_content(does.by_content);
     if absent.is_empty() && present.is_empty() {
         return Ok(Vec::new());
     }
     if !context.form_b() && does.deletes {
         let form = Form::Batch { delete: true };
         let directories = BTreeSet::new();
-        let batch = |paths| Step::Entries { paths, form, checksum, force, directories };
+        let batch = |paths| Step::Entries { paths, form, check, force, directories };
         // The two processes of a receiver create directories in the trash independently: one deletes, the other
         // overwrites, and the second one to create a directory fails.
         if context.start.remote.trash_keep_ms.is_some() {
-            let send = send_whole(context, root, (present, along), checksum, force);
+            let send = send_whole(context, root, (present, along), check, force);
             return Ok([batch(absent)].into_iter().chain(send).collect());
         }
         return Ok(vec![batch(absent.into_iter().chain(present).collect())]);
@@ -338,7 +348,7 @@ fn entries(
             steps.push(Step::DeleteExcept { names: absent, from, rules });
         }
     }
-    steps.extend(send_whole(context, root, (present, along), checksum, force));
+    steps.extend(send_whole(context, root, (present, along), check, force));
     Ok(steps)
 }
 
@@ -350,12 +360,14 @@ fn send_whole(
     context: &Context,
     root: &Root,
     (paths, along): (Vec<RelPath>, Along),
-    checksum: bool,
+    check: Check,
     force: bool,
 ) -> Option<Step> {
     let own = params::own_filters(&context.start.remote.peer.params);
-    let options = context.filter.as_rsync_options().filter(|_| own == OwnFilters::None);
-    let Some(options) = options else { return send(paths, checksum, force) };
+    // What rsync reads by itself may have two names there.
+    let single = own != OwnFilters::None || !context.linked.is_empty();
+    let options = context.filter.as_rsync_options().filter(|_| !single);
+    let Some(options) = options else { return send(paths, check, force) };
     let names = |directory: &RelPath, most: usize| {
         context.supervisor.beat();
         let names = root.subdir(directory).ok()?.some_names(most).ok()?;
@@ -366,20 +378,20 @@ fn send_whole(
         root.lstat(path).is_ok_and(|s| s.kind == Kind::File && s.size < most && !s.sparse)
     };
     let along = match along {
-        Along::SmallFiles => !checksum && !context.hard_links(),
+        Along::SmallFiles => check == Check::Quick && !context.hard_links(),
         Along::Nothing => false,
     };
     let directories = whole::directories(&paths, names, |path| along && small(path));
     if directories.is_empty() {
-        return send(paths, checksum, force);
+        return send(paths, check, force);
     }
-    Some(Step::Entries { paths, form: Form::SendWhole { options }, checksum, force, directories })
+    Some(Step::Entries { paths, form: Form::SendWhole { options }, check, force, directories })
 }
 
 /// The same name by name.
-pub fn send(paths: Vec<RelPath>, checksum: bool, force: bool) -> Option<Step> {
+pub fn send(paths: Vec<RelPath>, check: Check, force: bool) -> Option<Step> {
     let (form, directories) = (Form::Send, BTreeSet::new());
-    (!paths.is_empty()).then_some(Step::Entries { paths, form, checksum, force, directories })
+    (!paths.is_empty()).then_some(Step::Entries { paths, form, check, force, directories })
 }
 
 /// A step that deletes `names` with everything below them, except what is excluded. None if there are no names.

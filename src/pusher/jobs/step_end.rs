@@ -12,7 +12,7 @@ use crate::pusher::context::{Context, broken};
 use crate::pusher::job_error::JobError;
 use crate::pusher::lane::Lane;
 use crate::pusher::partial_stats::{PartialStats, created};
-use crate::rsync::argv;
+use crate::rsync::argv::{self, Check};
 use crate::rsync::excluded;
 use crate::rsync::exit_status::Verdict;
 use crate::rsync::itemize::{Change, ChangeKind};
@@ -120,7 +120,7 @@ impl Push {
                 self.plan(context)?;
                 self.next(context, now)
             }
-            Verdict::Source => Err(JobError::Root(finished.judgement.message)),
+            Verdict::Source => Err(JobError::Root(finished.judgement.reason())),
             Verdict::FormB
             | Verdict::NoDelete
             | Verdict::Refused(_)
@@ -132,7 +132,7 @@ impl Push {
     /// The remote has new names for what was moved, or for a part of it.
     fn renamed(
         &mut self,
-        context: &Context,
+        context: &mut Context,
         mut finished: Finished,
         now: Duration,
     ) -> Result<PushProgress, JobError> {
@@ -167,6 +167,7 @@ impl Push {
         self.answered = true;
         let names: HashSet<RelPath> = step.names().into_iter().collect();
         let (mut deleted, mut gone, mut counted) = (Vec::new(), 0, (0, 0));
+        let (mut parted, replaces) = (Vec::new(), step.replaces());
         // Locally converted rules may differ from the remote's conversion of the names.
         let by_rules = matches!(step, Step::Delete { .. }) && context.converts();
         let mut stayed = if by_rules { names.clone() } else { HashSet::new() };
@@ -184,6 +185,14 @@ impl Push {
                     }
                     let (created, file) = created(&change);
                     counted = (counted.0 + created, counted.1 + file);
+                    let parts = match change.kind {
+                        ChangeKind::Deleted => !step.is_dry_run(),
+                        ChangeKind::Sent | ChangeKind::Created => replaces,
+                        ChangeKind::Attributes => false,
+                    };
+                    if parts && context.linked.contains(&change.path) {
+                        parted.push(change.path.clone());
+                    }
                     if read && change.differs.kind == b'f' {
                         self.remember_sent(context, &change.path);
                     }
@@ -212,6 +221,7 @@ impl Push {
                 },
             )
             .map_err(broken)?;
+        parted.iter().for_each(|name| context.linked.part(name));
         let why = "cannot convert filename: the converted rule does not match on the remote";
         self.findings.fail(stayed, why);
         if step.is_dry_run() {
@@ -367,7 +377,7 @@ impl Push {
     /// is settled.
     pub(super) fn verified(
         &mut self,
-        context: &Context,
+        context: &mut Context,
         step: &Step,
         mut first: Finished,
         mut again: Finished,
@@ -377,7 +387,7 @@ impl Push {
             Verdict::Remote(_) | Verdict::Configuration | Verdict::Refused(_) => {
                 return Ok(PushProgress::Remote(again.judgement));
             }
-            Verdict::Source => return Err(JobError::Root(again.judgement.message)),
+            Verdict::Source => return Err(JobError::Root(again.judgement.reason())),
             Verdict::Upset | Verdict::FormB | Verdict::NoDelete => {
                 // It exited before it had compared everything.
                 let names = step.names().into_iter();
@@ -458,8 +468,11 @@ impl Push {
             names.into_iter().partition(|name| kept.contains(name));
         let why = "the remote has a directory here that contains excluded names";
         self.findings.fail(blocked, why);
-        if let Some(step) = step::send(free, true, true) {
-            self.steps.push_front(step);
+        let (linked, free) = free.into_iter().partition(|name| context.linked.contains(name));
+        for (names, check) in [(linked, Check::Nothing), (free, Check::Content)] {
+            if let Some(step) = step::send(names, check, true) {
+                self.steps.push_front(step);
+            }
         }
     }
 

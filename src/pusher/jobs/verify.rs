@@ -10,7 +10,7 @@ use crate::pusher::context::{Context, broken};
 use crate::pusher::guard::{self, Extent};
 use crate::pusher::job_error::JobError;
 use crate::pusher::walk;
-use crate::rsync::argv::{self, Form, Options};
+use crate::rsync::argv::{self, Check, Form, Options};
 use crate::rsync::differ::{Differ, Touched, directory_of, may_come_from_below};
 use crate::rsync::excluded::Holders;
 use crate::rsync::itemize::{Change, ChangeKind, Line, Lines};
@@ -224,7 +224,7 @@ impl Verifying {
     fn start_step(&mut self, context: &Context, now: Duration) -> Result<(), JobError> {
         let root = context.open_root()?;
         let options = Options {
-            checksum: self.job.checksum,
+            check: Check::by_content(self.job.checksum),
             dry: true,
             delete: context.delete(),
             force: true,

@@ -4,7 +4,7 @@ use super::prepare::prepare_under;
 use super::run::Pusher;
 use super::state::Event;
 use super::supervisor_link::Control;
-use crate::message::{FromPusher, PusherStart, Ticket, ToPusher};
+use crate::message::{FromPusher, PusherStart, ToPusher};
 use crate::sys::channel::{self, Channel, Received};
 use crate::sys::clock;
 use crate::sys::lock::Lock;
@@ -16,35 +16,28 @@ use std::time::Duration;
 pub struct Simulated {
     pusher: Pusher,
     side: Channel<ToPusher, FromPusher>,
-    /// The waits that it has settled since the last turn.
-    pub settled: Vec<Ticket>,
 }
 
 impl Simulated {
-    /// Begins as a child of a supervisor that holds nothing.
+    /// Begins as a child of a supervisor that has said nothing about the root.
     pub fn begin(start: PusherStart, lock: &'static Lock, wake: OwnedFd, log: Logger) -> Self {
         let (ours, theirs) = channel::pair().unwrap();
         let prepared = prepare_under(lock, Control::new(theirs), start, log).unwrap();
         let pusher = Pusher::begin(prepared, None, wake).unwrap();
-        // The model has no hard links.
-        pusher.context.cannot_rename("simulated");
-        let mut side = Channel::new(ours);
-        side.send(&ToPusher::Hold(None), vec![]).unwrap();
-        Self { pusher, side, settled: Vec::new() }
+        Self { pusher, side: Channel::new(ours) }
     }
 
-    /// One turn of the loop, and the supervisor's answers: it has a slot for everybody.
-    pub fn turn(&mut self) {
+    /// One turn of the loop. Returns its messages.
+    pub fn turn(&mut self) -> Vec<FromPusher> {
+        self.pusher.context.supervisor.wake(clock::boot());
         self.pusher.state.step(Event::Woken, clock::boot());
         self.pusher.turn().unwrap();
+        self.pusher.rest(clock::boot());
+        let mut said = Vec::new();
         while let Ok(Received::Message(message, _)) = self.side.receive() {
-            match message {
-                FromPusher::WantSlot(kind) => self.tell(&ToPusher::Slot { kind, active: 1 }),
-                FromPusher::Settled(ticket) => self.settled.push(ticket),
-                FromPusher::Damaged(why) => panic!("{why}"),
-                _ => {}
-            }
+            said.push(message);
         }
+        said
     }
 
     /// A message of the supervisor.
@@ -57,11 +50,16 @@ impl Simulated {
         self.pusher.next_time(now)
     }
 
-    /// True if nothing is marked or being reconciled.
+    /// True if the guard holds a comparison.
+    pub fn is_guarded(&self) -> bool {
+        self.pusher.state.reconcile().held().is_some()
+    }
+
+    /// True if nothing is marked, held or being reconciled.
     pub fn is_quiet(&self) -> bool {
         let context = &self.pusher.context;
         let cursor = context.remote_state.cursor;
         let work = context.journal.work(&context.name, cursor, i64::MAX / 4).unwrap();
-        !work.marks.any() && self.pusher.state.reconcile().wanted().is_none()
+        !work.marks.any() && !self.is_guarded() && self.pusher.state.reconcile().wanted().is_none()
     }
 }

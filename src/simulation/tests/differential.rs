@@ -5,7 +5,7 @@ use super::number;
 use super::rsync::Transfer;
 use super::world::{NAMES, tree};
 use crate::path::{OsBytes, RelPath};
-use crate::rsync::argv::{self, Form, Options};
+use crate::rsync::argv::{self, Check, Form, Options};
 use crate::rsync::itemize::{ChangeKind, Line, parse};
 use crate::rsync::peer::{Peer, Target};
 use crate::stat::Exited;
@@ -197,7 +197,7 @@ fn round(program: &Path, deletes: bool, seed: u64) {
         _ => (Form::Batch { delete: deletes }, argv::list(&some)),
     };
     let options = Options {
-        checksum: random.bool(),
+        check: [Check::Quick, Check::Content, Check::Nothing][random.usize(..3)],
         dry: random.u8(..4) == 0,
         delete: true,
         force: random.u8(..4) > 0,

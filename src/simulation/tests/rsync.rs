@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::MutexGuard;
 
+const SECOND_NS: i64 = 1_000_000_000;
+
 /// What a step has found.
 #[derive(Debug)]
 pub enum Found {
@@ -68,8 +70,12 @@ struct Read {
 pub struct Slave {
     /// Its receiver fails where a missing name is to be deleted.
     pub old: bool,
+    /// Its file system stores times in whole seconds.
+    pub coarse: bool,
     /// Names that it lets nobody delete or replace.
     pub refused: BTreeSet<PathBuf>,
+    /// Names that were deleted since the world last looked.
+    pub deleted: Vec<PathBuf>,
 }
 
 /// An rsync at work.
@@ -85,6 +91,8 @@ pub struct Transfer {
     rules: Rules,
     list: BTreeMap<PathBuf, Entry>,
     work: Option<VecDeque<PathBuf>>,
+    /// The name that a comparison has looked at last.
+    compared: Option<PathBuf>,
     read: Option<Read>,
     /// Directories whose times are set at the end.
     times: Vec<(PathBuf, Seen)>,
@@ -110,6 +118,7 @@ impl Transfer {
             rules: Rules::of(&words),
             list: BTreeMap::new(),
             work: None,
+            compared: None,
             read: None,
             times: Vec::new(),
             vanished: false,
@@ -160,6 +169,21 @@ impl Transfer {
         self.given.as_deref().unwrap_or_default()
     }
 
+    /// Gives a name of the slave the attributes that it has on the master.
+    fn set_attributes(&self, path: &Path, seen: &Seen) {
+        let unit_ns = if self.like.borrow().coarse { SECOND_NS } else { 1 };
+        attributes(path, &Seen { mtime_ns: seen.mtime_ns / unit_ns * unit_ns, ..seen.clone() });
+    }
+
+    /// True if two times are equal for it.
+    fn same_time(&self, one_ns: i64, other_ns: i64) -> bool {
+        let window = self.flags.iter().find_map(|flag| flag.strip_prefix("--modify-window="));
+        match window.and_then(|window| window.parse::<i64>().ok()) {
+            Some(seconds @ 0..) => (one_ns / SECOND_NS - other_ns / SECOND_NS).abs() <= seconds,
+            _ => one_ns == other_ns,
+        }
+    }
+
     fn has(&self, flag: &str) -> bool {
         self.flags.contains(flag)
     }
@@ -196,6 +220,12 @@ impl Transfer {
     /// True if it has read something that is not in place.
     pub fn has_read(&self) -> bool {
         self.read.is_some()
+    }
+
+    /// A name of which it knows something that may be outdated soon: what it has read, or compared last.
+    pub fn at_risk(&self) -> Option<&Path> {
+        let read = self.read.as_ref().map(|read| read.name.as_path());
+        read.or(self.compared.as_deref().filter(|_| !self.is_over()))
     }
 
     /// Kills it. Its receiver may put in place what it has read, until its timeout.
@@ -257,7 +287,11 @@ impl Transfer {
             return Found::Nothing;
         }
         match self.work.as_mut().and_then(VecDeque::pop_front) {
-            Some(name) => self.handle(&name, there),
+            Some(name) => {
+                let found = self.handle(&name, there);
+                self.compared = self.dry().then_some(name);
+                found
+            }
             None => {
                 self.end();
                 Found::Nothing
@@ -381,8 +415,9 @@ impl Transfer {
         }
         let mut out = VecDeque::new();
         for dir in dirs {
-            // A directory that is missing here deletes nothing.
-            if !dir.as_os_str().is_empty() && !self.list.contains_key(&dir) {
+            // A directory that is missing or left out here deletes nothing.
+            let top = dir.as_os_str().is_empty();
+            if !top && (!self.list.contains_key(&dir) || self.rules.hide(&dir, true)) {
                 continue;
             }
             let names = fs::read_dir(self.slave.join(&dir)).into_iter().flatten().flatten();
@@ -447,6 +482,7 @@ impl Transfer {
             found = Found::Broken(format!("{} is deleted, and was never gone", name.display()));
         }
         let _ = if dir { fs::remove_dir(&path) } else { fs::remove_file(&path) };
+        self.like.borrow_mut().deleted.push(name.to_owned());
         (found, false)
     }
 
@@ -500,11 +536,16 @@ impl Transfer {
                 if !self.dry() {
                     let _ = fs::create_dir_all(&path);
                 }
-            } else if old.is_some_and(|old| old.mtime_ns != seen.mtime_ns || old.mode != seen.mode)
+            } else if !self.has("--omit-dir-times")
+                && old.is_some_and(|old| {
+                    !self.same_time(old.mtime_ns, seen.mtime_ns) || old.mode != seen.mode
+                })
             {
                 self.say(&format!(".d..t...... {}/", name.display()));
             }
-            self.times.push((name.to_owned(), seen));
+            if !self.has("--omit-dir-times") {
+                self.times.push((name.to_owned(), seen));
+            }
             return found;
         }
         if let Some(target) = &seen.link {
@@ -518,20 +559,26 @@ impl Transfer {
             }
             return found;
         }
+        if self.has("--hard-links") {
+            self.link(name);
+            return found;
+        }
         let same_content =
             |transfer: &Self| fs::read(transfer.source().join(name)).ok() == fs::read(&path).ok();
         let same = old.as_ref().is_some_and(|old| {
             let size = old.size == seen.size;
-            match self.has("--checksum") {
-                true => size && same_content(self),
-                false => size && old.mtime_ns == seen.mtime_ns,
+            match (self.has("--checksum"), self.has("--ignore-times")) {
+                (true, _) => size && same_content(self),
+                (false, true) => false,
+                (false, false) => size && self.same_time(old.mtime_ns, seen.mtime_ns),
             }
         });
         if same {
-            if old.is_some_and(|old| old.mtime_ns != seen.mtime_ns || old.mode != seen.mode) {
+            let time = |old: &Seen| self.same_time(old.mtime_ns, seen.mtime_ns);
+            if old.is_some_and(|old| !time(&old) || old.mode != seen.mode) {
                 self.say(&format!(".f..tp..... {}", name.display()));
                 if !self.dry() {
-                    attributes(&path, &seen);
+                    self.set_attributes(&path, &seen);
                 }
             }
             return found;
@@ -539,7 +586,13 @@ impl Transfer {
         let line = if created {
             format!("<f{plus} {}", name.display())
         } else {
-            format!("<f.st...... {}", name.display())
+            let old = old.as_ref();
+            let size = old.is_some_and(|old| old.size != seen.size);
+            let time = old.is_some_and(|old| !self.same_time(old.mtime_ns, seen.mtime_ns));
+            let letter = |shown: bool, letter: char| if shown { letter } else { '.' };
+            let content = letter(self.has("--checksum"), 'c');
+            let (size, time) = (letter(size, 's'), letter(time, 't'));
+            format!("<f{content}{size}{time}...... {}", name.display())
         };
         self.say(&line);
         self.sent += 1;
@@ -559,6 +612,53 @@ impl Transfer {
             }
         }
         found
+    }
+
+    /// Gives the two names of a listed file to one file of the slave: to the one that is as it was listed, or that has the
+    /// first name.
+    fn link(&self, name: &Path) {
+        let inode = |name: &Path| Some(fs::symlink_metadata(self.source().join(name)).ok()?.ino());
+        let other = self.list.keys().find(|other| *other != name && inode(other) == inode(name));
+        let Some(other) = other.filter(|other| other.as_path() > name) else { return };
+        let there = |name: &Path| {
+            let stat = fs::symlink_metadata(self.slave.join(name)).ok();
+            stat.filter(|stat| match self.list.get(name) {
+                Some(Entry::Present(listed)) => {
+                    let seen = Seen::of(&self.slave.join(name), stat);
+                    let same = seen.size == listed.size && stat.is_file();
+                    same && self.same_time(seen.mtime_ns, listed.mtime_ns)
+                }
+                _ => false,
+            })
+        };
+        let (has, lacks) = match (there(name), there(other)) {
+            (Some(one), Some(two)) if one.ino() == two.ino() => return,
+            (Some(_), _) => (name, other.as_path()),
+            (None, Some(_)) => (other.as_path(), name),
+            (None, None) => {
+                let path = self.source().join(name);
+                let path = path.display();
+                self.complain(&format!(
+                    "rsync: [sender] send_files failed to open \"{path}\": Permission denied (13)"
+                ));
+                self.failed.set(true);
+                return;
+            }
+        };
+        if self.refused("receiver", lacks) {
+            return;
+        }
+        let path = self.slave.join(lacks);
+        let created = fs::remove_file(&path).is_err();
+        if fs::hard_link(self.slave.join(has), &path).is_ok() {
+            self.say(&format!(
+                "hf{} {}",
+                if created { "+++++++++" } else { "..t......" },
+                lacks.display()
+            ));
+        } else {
+            self.failed.set(true);
+        }
     }
 
     fn install(&mut self) {
@@ -583,20 +683,20 @@ impl Transfer {
             read.name.file_name().unwrap_or_default().to_string_lossy()
         ));
         if fs::write(&temporary, &read.content).is_ok() {
-            attributes(&temporary, &read.seen);
+            self.set_attributes(&temporary, &read.seen);
             let _ = fs::rename(&temporary, &path);
         }
     }
 
     fn end(&mut self) {
         if !self.dry() {
-            for (name, seen) in self.times.drain(..).rev() {
-                attributes(&self.slave.join(name), &seen);
+            for (name, seen) in std::mem::take(&mut self.times).into_iter().rev() {
+                self.set_attributes(&self.slave.join(name), &seen);
             }
             if self.has("--exclude=*") {
                 let source = self.source();
                 if let Ok(stat) = fs::symlink_metadata(&source) {
-                    attributes(&self.slave, &Seen::of(&source, &stat));
+                    self.set_attributes(&self.slave, &Seen::of(&source, &stat));
                 }
             }
         }

@@ -1,15 +1,21 @@
-//! One remote of the simulated world: its pusher, the rsyncs that it has started, and the slave.
+//! One remote of the simulated world: its pusher, what the supervisor knows of it, the rsyncs that it has started, and the
+//! slave.
 
+use super::life::{Change, Life};
 use super::rsync::{Found, Slave, Transfer};
 use super::world::{copy, tree};
-use crate::message::{PusherStart, ToPusher};
+use crate::config::model::Remote;
+use crate::message::{FromChild, FromPusher, PusherStart, ReconcileRequest, ToPusher};
 use crate::pusher::simulated::Simulated;
+use crate::reconcile_reason::ReconcileReason;
+use crate::supervisor::pusher::SupervisedPusher;
+use crate::supervisor::slots::SlotHolder;
 use crate::sys::lock::{self, Lock};
 use crate::sys::rsync::simulated::STARTED;
 use crate::sys::wake;
 use slog::Logger;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -23,6 +29,9 @@ const LOST_MOST: Duration = Duration::from_secs(20);
 pub struct Side {
     /// Its number.
     pub number: usize,
+    /// The pusher's life.
+    pub life: Life,
+    supervised: SupervisedPusher,
     pusher: Option<Simulated>,
     transfers: Vec<Transfer>,
     slave: PathBuf,
@@ -38,45 +47,146 @@ pub struct Side {
     saved: (PathBuf, Option<Duration>),
     /// The slave has lost what it had acknowledged.
     pub fell_back: bool,
-    /// What happens is printed.
-    shown: bool,
+    /// What a comparison wants to delete was released once.
+    pub released: bool,
+    /// Names that were changed on the slave by hand.
+    pub by_hand: BTreeSet<PathBuf>,
 }
 
 impl Side {
-    /// A slave in this directory, without a pusher. Its receiver may be an old one.
-    pub fn new(number: usize, dir: &Path, old: bool, shown: bool) -> Side {
+    /// A slave in this directory, without a pusher.
+    pub fn new(dir: &Path, like: Slave, supervised: SupervisedPusher, now: Duration) -> Side {
+        let number = supervised.key as usize;
         let slave = dir.join(format!("slave{number}"));
         fs::create_dir(&slave).unwrap();
         Side {
             number,
+            life: Life::new(now),
+            supervised,
             pusher: None,
             transfers: Vec::new(),
             saved: (dir.join(format!("saved{number}")), None),
             slave,
-            like: Rc::new(RefCell::new(Slave { old, ..Slave::default() })),
+            like: Rc::new(RefCell::new(like)),
             kept: BTreeMap::new(),
             reachable: true,
             refused: 0,
             fell_back: false,
-            shown,
+            released: false,
+            by_hand: BTreeSet::new(),
         }
+    }
+
+    /// The supervisor's name for it.
+    pub fn key(&self) -> SlotHolder {
+        self.supervised.key
+    }
+
+    /// Its configuration.
+    pub fn remote(&self) -> &Remote {
+        &self.supervised.remote
+    }
+
+    /// The supervisor is another one, which knows nothing of it.
+    pub fn forget(&mut self, supervised: SupervisedPusher, now: Duration) {
+        self.kill();
+        self.end_rsyncs();
+        (self.life, self.supervised) = (Life::new(now), supervised);
+        if !self.by_hand.is_empty() {
+            // The `sync` failed, and was repeated.
+            self.request_reconcile(&ReconcileReason::Sync, now);
+        }
+    }
+
+    /// Somebody changes a name of the slave, and asks for a reconcile. False if nothing was changed.
+    pub fn change_by_hand(
+        &mut self,
+        name: &Path,
+        random: &mut fastrand::Rng,
+        now: Duration,
+    ) -> bool {
+        let path = self.slave.join(name);
+        let stat = fs::symlink_metadata(&path).ok();
+        let is_dir = stat.as_ref().is_some_and(fs::Metadata::is_dir);
+        let changed = match random.u8(..3) {
+            0 if is_dir => fs::remove_dir_all(&path),
+            0 => fs::remove_file(&path),
+            // Its size tells it from what the master has.
+            1 if !is_dir => fs::write(&path, "by hand, on the slave"),
+            _ => fs::create_dir(&path),
+        };
+        if changed.is_ok() {
+            self.by_hand.insert(name.to_owned());
+            self.request_reconcile(&ReconcileReason::Sync, now);
+        }
+        changed.is_ok()
+    }
+
+    /// A turn of the supervisor.
+    pub fn supervise(&mut self, now: Duration) -> Vec<Change> {
+        let changes = self.life.turn(now);
+        if !self.life.exists() || changes.contains(&Change::Starts) {
+            self.pusher = None;
+        }
+        if changes.contains(&Change::Reaped) {
+            self.end_rsyncs();
+        }
+        changes
+    }
+
+    /// The reconcile with which the next pusher begins.
+    pub fn pending(&self) -> Option<ReconcileReason> {
+        self.supervised.pending()
+    }
+
+    /// The number of the supervisor's last request.
+    pub fn requests(&self) -> u64 {
+        self.supervised.requests()
     }
 
     /// A pusher begins. The simulation turns it, so its pipe wakes nobody.
     pub fn begin(&mut self, start: PusherStart, log: Logger) {
+        self.supervised.begins();
         let (wake, _) = wake::pipe().unwrap();
-        self.pusher = None;
         self.pusher = Some(Simulated::begin(start, lock(), wake, log));
     }
 
-    /// The pusher.
-    pub fn pusher(&mut self) -> &mut Simulated {
-        self.pusher.as_mut().unwrap()
+    /// Kills the pusher. The supervisor has still to notice.
+    pub fn kill(&mut self) {
+        self.life.kill();
+        self.pusher = None;
     }
 
     /// A message of the supervisor.
-    pub fn tell(&mut self, message: &ToPusher) {
-        self.pusher().tell(message);
+    pub fn tell(&mut self, message: &ToPusher, now: Duration) {
+        if let Some(pusher) = &mut self.pusher {
+            pusher.tell(message);
+            self.life.sent(now);
+        }
+    }
+
+    /// The supervisor wants a reconcile.
+    pub fn request_reconcile(&mut self, why: &ReconcileReason, now: Duration) {
+        self.supervised.request_reconcile(why, now);
+        let request = ReconcileRequest { why: why.clone(), number: self.requests() };
+        self.tell(&ToPusher::Reconcile(request), now);
+    }
+
+    /// True if the guard holds a comparison.
+    pub fn is_guarded(&self) -> bool {
+        self.pusher.as_ref().is_some_and(Simulated::is_guarded)
+    }
+
+    /// An operator releases what the guard holds.
+    pub fn release(&mut self, now: Duration) {
+        self.released = true;
+        self.tell(&ToPusher::Release, now);
+    }
+
+    /// When the pusher or the supervisor has something to do by itself, at the latest.
+    pub fn next_time(&self, now: Duration) -> Option<Duration> {
+        let pusher = self.pusher.as_ref().filter(|_| self.life.runs());
+        pusher.map(|pusher| pusher.next_time(now)).into_iter().chain(self.life.next_at()).min()
     }
 
     /// The slave's directory.
@@ -89,15 +199,33 @@ impl Side {
         tree(&self.slave)
     }
 
-    /// A turn of the pusher, at this step. Returns the names of each list that was read to its end, with the names that
-    /// other rsyncs of this remote touch.
-    pub fn push(&mut self, at: u64) -> Vec<(Vec<PathBuf>, Vec<PathBuf>)> {
-        self.pusher().turn();
+    /// A turn of the pusher. Returns its messages.
+    pub fn turn(&mut self, now: Duration) -> Vec<FromPusher> {
+        let Some(pusher) = self.pusher.as_mut().filter(|_| self.life.runs()) else {
+            return Vec::new();
+        };
+        let said = pusher.turn();
+        if let Some(last) = said.last() {
+            self.life.heard(last.rests(), now);
+        }
+        for message in &said {
+            match message {
+                FromPusher::Status(status) => self.supervised.note((**status).clone()),
+                FromPusher::Damaged(why) => panic!("{why}"),
+                _ => {}
+            }
+        }
+        said
+    }
+
+    /// The rsyncs that were started begin, at this step. Returns the names of each list that was read to its end, with the
+    /// names that other rsyncs of this remote touch.
+    pub fn begin_rsyncs(&mut self, at: u64, shown: bool) -> Vec<(Vec<PathBuf>, Vec<PathBuf>)> {
         let started: Vec<_> =
             STARTED.with_borrow_mut(|all| all.as_mut().unwrap().drain(..).collect());
         for process in started {
             let transfer = Transfer::new(process, &self.slave, self.like.clone(), at);
-            if self.shown {
+            if shown {
                 println!("{at} starts {} for {}", transfer.shown(), self.number);
             }
             if !self.reachable {
@@ -154,8 +282,13 @@ impl Side {
     }
 
     /// The supervisor ends the rsyncs of a dead pusher.
-    pub fn kill_all(&self) {
+    fn end_rsyncs(&self) {
         self.transfers.iter().for_each(Transfer::kill);
+    }
+
+    /// The names of which its rsyncs know something that may be outdated soon.
+    pub fn at_risk(&self) -> impl Iterator<Item = &Path> {
+        self.transfers.iter().filter_map(Transfer::at_risk)
     }
 
     /// Kills an rsync, if there is one: rather one that has read something. True if it did.
@@ -199,6 +332,7 @@ impl Side {
     /// True if nothing waits or runs.
     pub fn is_quiet(&self) -> bool {
         self.transfers.iter().all(Transfer::waits)
+            && self.life.runs()
             && self.pusher.as_ref().is_some_and(|pusher| pusher.is_quiet())
     }
 }

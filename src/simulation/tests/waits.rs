@@ -1,6 +1,7 @@
 //! `syncsup wait` in the simulation: a barrier at the watcher, then the marks that the pusher settles. It must not return
 //! before what was there when it began is on the slave.
 
+use super::world::in_seconds;
 use crate::message::{Ticket, ToPusher, ToWatcher};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -70,12 +71,29 @@ impl Waits {
         self.known = master;
     }
 
-    /// A wait returns for a remote. Says what is not on the slave although it should be. Names for which `spared` is true may differ.
+    /// An event names this name, although what is there may look as before.
+    pub fn name(&mut self, name: &Path, at: u64) {
+        self.changed.insert(name.to_owned(), at);
+    }
+
+    /// True if an event may have named this name or one above it. A file that was there when the world began was young
+    /// enough for the first scan.
+    pub fn touched(&self, name: &Path) -> bool {
+        let changed = |name: &Path| {
+            let later = self.changed.get(name).is_some_and(|at| *at > 0);
+            later || self.known.get(name).is_some_and(|what| what != "a directory")
+        };
+        name.ancestors().any(changed)
+    }
+
+    /// A wait returns for a remote. Says what is not on the slave although it should be. Names for
+    /// which `spared` is true may differ, and parts of a second where the slave's times are coarse.
     pub fn settled(
         &mut self,
         ticket: Ticket,
         side: usize,
         slave: &BTreeMap<PathBuf, String>,
+        coarse: bool,
         spared: impl Fn(&Path) -> bool,
     ) -> Vec<String> {
         let Some(wait) = self.open.iter_mut().find(|wait| wait.ticket == ticket) else {
@@ -84,11 +102,14 @@ impl Waits {
         let began = wait.began;
         wait.left.remove(&side);
         self.open.retain(|wait| wait.seq.is_none() || !wait.left.is_empty());
+        let (mut known, mut slave) = (self.known.clone(), slave.clone());
+        if coarse {
+            [&mut known, &mut slave].into_iter().for_each(in_seconds);
+        }
         let names: BTreeSet<&PathBuf> = self.changed.keys().chain(slave.keys()).collect();
         let old = |name: &Path| self.changed.get(name).is_none_or(|at| *at <= began);
         let names = names.into_iter().filter(|name| old(name) && !spared(name));
-        let differ = names.filter(|name| self.known.get(*name) != slave.get(*name));
-        let (known, slave) = (&self.known, slave);
+        let differ = names.filter(|name| known.get(*name) != slave.get(*name));
         let shown = |name: &PathBuf| {
             format!("{}: {:?}, there {:?}", name.display(), known.get(name), slave.get(name))
         };

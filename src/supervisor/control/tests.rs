@@ -1,10 +1,12 @@
 use super::*;
+use crate::language::Language;
+use crate::message::Request;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
 
-fn turn(control: &mut ControlSocket, now: Duration) -> Vec<(ClientId, Request)> {
+fn turn(control: &mut ControlSocket, now: Duration) -> Vec<(ClientId, Asked)> {
     let ready = {
         let fds = control.interests();
         crate::sys::poll::wait(&fds, Some(Duration::from_millis(50))).unwrap()
@@ -35,7 +37,13 @@ fn a_request_gets_its_answer() {
     assert!(turn(&mut control, S(0)).is_empty());
     client.write_all(b"tus\"\n").unwrap();
     let requests = turn(&mut control, S(0));
-    assert!(matches!(requests[..], [(_, Request::Status)]), "{requests:?}");
+    assert!(
+        matches!(
+            requests[..],
+            [(_, Asked { request: Request::Status, language: Language::English })]
+        ),
+        "{requests:?}"
+    );
     control.answer(requests[0].0, &Answer::Done(vec!["well".into()]), S(0));
     let mut line = String::new();
     BufReader::new(client).read_line(&mut line).unwrap();
@@ -150,7 +158,13 @@ fn a_new_client_gets_the_place_of_one_that_is_silent() {
     turn(&mut control, rest);
     turn(&mut control, rest);
     let requests = turn(&mut control, rest);
-    assert!(matches!(requests[..], [(_, Request::Status)]), "{requests:?}");
+    assert!(
+        matches!(
+            requests[..],
+            [(_, Asked { request: Request::Status, language: Language::English })]
+        ),
+        "{requests:?}"
+    );
     assert_eq!(control.clients.len(), CLIENTS_MAX);
     let mut line = String::new();
     BufReader::new(silent.remove(0)).read_line(&mut line).unwrap();

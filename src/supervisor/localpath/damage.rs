@@ -6,6 +6,7 @@ use super::integrity::{Integrity, is_locked_by};
 use super::{Damage, SupervisedLocalPath};
 use crate::config::model::plugin_names;
 use crate::error::{Error, Result};
+use crate::help_topic::HelpTopic;
 use crate::instance::directories::make_private;
 use crate::instance::lock::{LOCK_NAME, taken};
 use crate::instance::quarantine::{begin_new, quarantine, stamp};
@@ -35,7 +36,8 @@ impl SupervisedLocalPath {
         }
         match self.make_room(&damage) {
             Ok(done) => {
-                crit!(self.log, "{done}; reconciling every remote");
+                crit!(self.log, "{done}; reconciling every remote";
+                    "help" => HelpTopic::JournalDamaged.command());
                 let names: Vec<String> =
                     self.pushers.iter().filter(|p| !p.removed).map(|p| p.name.clone()).collect();
                 if let Err(e) = begin_new(&self.dir, &names) {
@@ -54,7 +56,8 @@ impl SupervisedLocalPath {
                 self.request_reconcile(&ReconcileReason::JournalSetAside, |_| true, now);
             }
             Err(e) => {
-                crit!(self.log, "{}; trying again", e.text);
+                crit!(self.log, "{}; trying again", e.text;
+                    "help" => HelpTopic::JournalDamaged.command());
                 let again = now + RETRY_AFTER;
                 self.damaged = Some(Damage { why: e.text, at: again, journal: damage.journal });
             }

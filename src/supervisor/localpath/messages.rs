@@ -1,8 +1,9 @@
 //! The messages of the children of a localpath, and their exits.
 
 use super::{SharedState, SupervisedLocalPath};
+use crate::help_topic::{HelpTopic, Reason};
 use crate::message::{
-    ADOPTING, FromPlugin, FromPusher, FromWatcher, OpenFiles, ToPlugin, ToPusher, WatcherState,
+    FromPlugin, FromPusher, FromWatcher, OpenFiles, ToPlugin, ToPusher, WatcherState,
 };
 use crate::supervisor::root_state::RootState;
 use crate::sys::poll::Interest;
@@ -101,8 +102,13 @@ impl SupervisedLocalPath {
     fn watcher_state(&mut self, state: WatcherState, now: Duration) {
         let new = self.state.as_ref() != Some(&state);
         match &state {
-            WatcherState::Refused(why) if new => error!(self.log, "nothing new is pushed: {why}"),
-            WatcherState::Degraded(why) if new => warn!(self.log, "degraded: {why}"),
+            WatcherState::Refused(why) if new => {
+                error!(self.log, "nothing new is pushed: {why}";
+                    "help" => HelpTopic::JournalRefused.command());
+            }
+            WatcherState::Degraded(Reason { why, help }) if new => {
+                warn!(self.log, "degraded: {why}"; "help" => help.command());
+            }
             _ => {}
         }
         let root = self.root.after(&state);
@@ -111,12 +117,11 @@ impl SupervisedLocalPath {
             return;
         }
         match (&self.root, &root) {
-            (_, RootState::HeldFromStart(why) | RootState::Held(why)) if why == ADOPTING => {
-                info!(self.log, "held: {why}");
-            }
-            (_, RootState::HeldFromStart(why) | RootState::Held(why)) => {
-                error!(self.log, "held: {why}");
-            }
+            (_, RootState::HeldFromStart(Reason { why, help }))
+            | (_, RootState::Held(Reason { why, help })) => match help {
+                HelpTopic::RootAdopted => info!(self.log, "held: {why}"),
+                help => error!(self.log, "held: {why}"; "help" => help.command()),
+            },
             (RootState::Held(_), RootState::Accepted) => info!(self.log, "no longer held"),
             (_, RootState::Accepted | RootState::Unknown) => {}
         }
@@ -126,7 +131,7 @@ impl SupervisedLocalPath {
             pusher.process.send(&ToPusher::Hold(hold.clone()), vec![], now);
         }
         if let Some(runner) = &mut self.runner {
-            runner.process.send(&ToPlugin::Hold(hold), vec![], now);
+            runner.process.send(&ToPlugin::Hold(hold.map(|held| held.why)), vec![], now);
         }
     }
 

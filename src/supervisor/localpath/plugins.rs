@@ -34,6 +34,7 @@ impl SupervisedLocalPath {
         if (start_allowed || runner.process.runs()) && runner.process.step(ChildEvent::Tick, now) {
             runner.start(&self.configured, (&self.dir, &shared.run_dir), remotes, now);
             if let Some(hold) = self.root.hold() {
+                let hold = hold.map(|held| held.why);
                 runner.process.send(&ToPlugin::Hold(hold), vec![], now);
             }
         } else if self.root.held().is_none() {

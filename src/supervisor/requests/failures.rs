@@ -1,6 +1,7 @@
 //! `syncsup journal list`, `retry` and `drop` for a localpath that this supervisor runs.
 
 use crate::instance::failures::{change, in_journal, list, party};
+use crate::language::say;
 use crate::message::{Answer, ToPlugin, ToPusher, Whose};
 use crate::path::{OsBytes, RelPath};
 use crate::supervisor::state::Supervisor;
@@ -26,11 +27,12 @@ impl Supervisor {
         });
         match found {
             None => Err(Answer::Refused(match whose {
-                Whose::Remote(name) => format!("{name} is not a remote of {watch}"),
-                Whose::Plugin(name) => format!("{name} is not a plugin of {watch}"),
+                Whose::Remote(name) => say!("{} is not a remote of {}", name, watch),
+                Whose::Plugin(name) => say!("{} is not a plugin of {}", name, watch),
             })),
-            Some((localpath, _)) if localpath.damaged() => Err(Answer::Refused(format!(
-                "the journal of {watch} is damaged and is being set aside"
+            Some((localpath, _)) if localpath.damaged() => Err(Answer::Refused(say!(
+                "the journal of {} is damaged and is being set aside",
+                watch
             ))),
             Some((localpath, whose)) => Ok((localpath.dir().to_owned(), whose)),
         }
@@ -45,7 +47,7 @@ impl Supervisor {
         match self.journal_of(watch, whose) {
             Err(refused) => refused,
             Ok((dir, whose)) => list(&dir, party(&whose), after).map_or_else(
-                |e| Answer::Refused(format!("the journal of {watch}: {e}")),
+                |e| Answer::Refused(say!("the journal of {}: {}", watch, e)),
                 Answer::Failing,
             ),
         }
@@ -85,7 +87,7 @@ impl Supervisor {
         }
         match changed {
             Ok(count) => Answer::Count(count),
-            Err(e) => Answer::Refused(format!("the journal of {watch}: {e}; try again")),
+            Err(e) => Answer::Refused(say!("the journal of {}: {}; try again", watch, e)),
         }
     }
 }

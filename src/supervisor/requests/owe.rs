@@ -2,6 +2,7 @@
 
 use crate::instance::owe::owe;
 use crate::journal::Journal;
+use crate::language::say;
 use crate::message::Answer;
 use crate::path::{OsBytes, RelPath};
 use crate::reconcile_reason::ReconcileReason;
@@ -21,8 +22,10 @@ impl Supervisor {
             l.watch() == watch && l.pushers.iter().any(|p| p.name == remote && !p.removed)
         });
         let Some(localpath) = localpath else {
-            return Answer::Refused(format!(
-                "{watch} with remote {remote} is not configured in this instance"
+            return Answer::Refused(say!(
+                "{} with remote {} is not configured in this instance",
+                watch,
+                remote
             ));
         };
         let names: Vec<RelPath> = paths.iter().filter(|p| !p.is_root()).cloned().collect();
@@ -34,7 +37,7 @@ impl Supervisor {
                 localpath.pushers.iter().filter(|p| p.name == remote).for_each(|p| p.wake());
                 Answer::Done(vec![])
             }
-            Err(e) => Answer::Refused(format!("the journal of {watch}: {e}; try again")),
+            Err(e) => Answer::Refused(say!("the journal of {}: {}; try again", watch, e)),
         }
     }
 }

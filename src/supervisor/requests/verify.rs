@@ -1,6 +1,7 @@
 //! `syncsup verify`: passes a pusher's findings to the client, one part at a time, so that no process stores all of
 //! them.
 
+use crate::language::say;
 use crate::message::{Answer, Ticket, ToPusher, VerifyJob, VerifyPart};
 use crate::path::OsBytes;
 use crate::supervisor::pusher::Verifying;
@@ -25,14 +26,14 @@ impl Supervisor {
             self.localpaths.iter_mut().filter(|l| l.is_configured() && l.watch() == watch);
         let mut pushers = localpaths.flat_map(|l| &mut l.pushers).filter(|p| !p.removed);
         let Some(pusher) = pushers.find(|p| p.name == remote) else {
-            return Answer::Refused(format!("{remote} is not a remote of {watch}"));
+            return Answer::Refused(say!("{} is not a remote of {}", remote, watch));
         };
         let reads = |v: &Verifying| now.saturating_sub(v.asked) < IDLE;
         if pusher.verifying.as_ref().is_some_and(reads) {
-            return Answer::Refused(format!("{remote} of {watch} is being verified already"));
+            return Answer::Refused(say!("{} of {} is being verified already", remote, watch));
         }
         if !pusher.process.runs() {
-            return Answer::Refused(format!("the pusher of {remote} is not running"));
+            return Answer::Refused(say!("the pusher of {} is not running", remote));
         }
         pusher.process.send(&ToPusher::Verify(ticket, job), vec![], now);
         pusher.verifying = Some(Verifying { ticket, asked: now, part: None });

@@ -1,5 +1,6 @@
 //! `syncsup wait`: a client gets a ticket, and queries its state until the changes are settled.
 
+use crate::language::say;
 use crate::message::{Answer, Ticket, ToWatcher, WaitFor, Waited};
 use crate::path::RelPath;
 use crate::supervisor::state::Supervisor;
@@ -22,14 +23,14 @@ impl Supervisor {
     pub(in crate::supervisor) fn wait(&mut self, what: Vec<WaitFor>, now: Duration) -> Answer {
         let bytes = bytes_of(&what);
         if bytes > MOST_BYTES {
-            return Answer::Refused("too many localpaths to wait for".into());
+            return Answer::Refused(say!("too many localpaths to wait for"));
         }
         let known =
             |watch| self.localpaths.iter().position(|l| l.is_configured() && *l.watch() == watch);
         let mut found = Vec::new();
         for WaitFor { watch, below } in what {
             let Some(n) = known(watch.clone()) else {
-                return Answer::Refused(format!("{watch} is not a localpath of this instance"));
+                return Answer::Refused(say!("{} is not a localpath of this instance", watch));
             };
             found.push((n, below));
         }

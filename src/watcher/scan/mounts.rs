@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::sys::mounts::Mounts;
-use slog::info;
+use slog::{error, info};
 use std::os::unix::ffi::OsStringExt;
 
 /// Recorded in place of what was mounted, once it is no longer mounted. Whatever is mounted there next counts as a
@@ -137,7 +137,7 @@ impl Walker {
         let known = self.mounts.keys().rev().find(|mount| path.is_within(mount)).cloned();
         let mount = known.unwrap_or(path);
         if self.unmounted.insert(mount.clone()) {
-            warn!(context.log, "not mounted; pushing nothing there until it is";
+            error!(context.log, "not mounted; pushing nothing there until it is";
                 "mount_point" => %mount, "hint" => context.when_gone_for_good());
             if self.mounts.get(&mount).is_none_or(|known| known != NOTHING) {
                 self.note_mount(mount, NOTHING.to_owned());

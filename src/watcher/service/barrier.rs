@@ -33,8 +33,8 @@ impl Service {
             return;
         }
         // The root may have been replaced before, and no event reports that a directory above it was moved.
-        if let Err(why) = watched_root::check(&self.watch, self.watched_root.as_ref()) {
-            return self.hold(why);
+        if let Err(reason) = watched_root::check(&self.watch, self.watched_root.as_ref()) {
+            return self.hold(reason);
         }
         match self.journal.last_seq() {
             Ok(seq) => {

@@ -8,22 +8,24 @@ use std::collections::BTreeSet;
 pub(super) enum BeginError {
     /// The journal is damaged. Only the supervisor can repair that.
     Damaged(String),
-    /// Any other error. The watcher retries.
-    Other(String),
+    /// The journal refuses to be read or written. The watcher retries.
+    Journal(String),
+    /// The root cannot be read, or is another one. The watcher retries.
+    Root(Reason),
 }
 
 impl From<JournalError> for BeginError {
     fn from(error: JournalError) -> Self {
         match error {
             JournalError::Damaged(why) => BeginError::Damaged(why),
-            JournalError::Refused(why) => BeginError::Other(why),
+            JournalError::Refused(why) => BeginError::Journal(why),
         }
     }
 }
 
 impl From<io::Error> for BeginError {
     fn from(error: io::Error) -> Self {
-        BeginError::Other(error.to_string())
+        BeginError::Root(Reason::new(HelpTopic::RootUnreadable, error.to_string()))
     }
 }
 
@@ -33,19 +35,19 @@ impl Service {
         let held = matches!(self.state, WatcherState::Held(_));
         let found = watched_root::check(&self.watch, self.watched_root.as_ref());
         match found {
-            Err(why) => self.hold(why),
+            Err(reason) => self.hold(reason),
             Ok(()) if held || self.watched_root.is_none() => self.begin(),
             Ok(()) => {}
         }
     }
 
-    pub(super) fn hold(&mut self, why: String) {
+    pub(super) fn hold(&mut self, reason: Reason) {
         if let WatcherState::Held(said) = &self.state
-            && *said == why
+            && *said == reason
         {
             return;
         }
-        debug!(self.log, "held: nothing is marked or deleted until the root is back"; "why" => &why);
+        debug!(self.log, "held: nothing is marked or deleted until the root is back"; "why" => &reason.why);
         for wd in self.map.tree.wds() {
             self.queue.remove(wd);
         }
@@ -53,7 +55,7 @@ impl Service {
         self.map.forget();
         self.walker.clear();
         self.barriers.not_passed();
-        self.say_state(WatcherState::Held(why));
+        self.say_state(WatcherState::Held(reason));
     }
 
     /// The root exists: decides how much the checkpoint is worth, and scans.
@@ -61,7 +63,10 @@ impl Service {
         match self.try_begin() {
             Ok(()) => {}
             Err(BeginError::Damaged(why)) => self.damaged(why),
-            Err(BeginError::Other(why)) => self.hold(why),
+            Err(BeginError::Journal(why)) => {
+                self.hold(Reason::new(HelpTopic::JournalRefused, why));
+            }
+            Err(BeginError::Root(reason)) => self.hold(reason),
         }
     }
 
@@ -76,7 +81,8 @@ impl Service {
         let root = Root::open(&self.watch)?;
         if let Some(watched) = &self.watched_root {
             if !watched.is(&root.id()?) {
-                return Err(BeginError::Other("another directory is in its place".into()));
+                let why = "another directory is in its place";
+                return Err(BeginError::Root(Reason::new(HelpTopic::RootReplaced, why)));
             }
             info!(self.log, "the root is back");
             self.revalidate(&root)?;
@@ -88,7 +94,8 @@ impl Service {
         if let Some(why) =
             root_record::other_root(noted.as_ref(), last.is_some(), &watched.record(None))
         {
-            return Err(BeginError::Other(format!("{why}; `syncsup release` accepts it as it is")));
+            let why = format!("{why}; `syncsup release` accepts it as it is");
+            return Err(BeginError::Root(Reason::new(HelpTopic::RootReplaced, why)));
         }
         let now_ns = clock::file_ns();
         let now = watched.circumstances(self.put_back(&root, &last, noted.as_ref()));
@@ -181,7 +188,8 @@ impl Service {
     fn note_root(&mut self, current: RootRecord) -> Result<(), BeginError> {
         current.write(&self.state_dir).map_err(|e| {
             let dir = self.state_dir.display();
-            BeginError::Other(format!("cannot record the root in {dir}: {e}"))
+            let why = format!("cannot record the root in {dir}: {e}");
+            BeginError::Root(Reason::new(HelpTopic::JournalRefused, why))
         })?;
         self.root_record = Some(current);
         Ok(())
@@ -197,10 +205,11 @@ impl Service {
     ) -> Result<(), BeginError> {
         match validity {
             Validity::OtherRoot(why) => {
-                return Err(BeginError::Other(format!(
+                let why = format!(
                     "{why}; if it is the right one, run syncsup release {}",
                     self.watch.display()
-                )));
+                );
+                return Err(BeginError::Root(Reason::new(HelpTopic::RootReplaced, why)));
             }
             Validity::First => {
                 self.base_ns = now_ns;
@@ -307,7 +316,8 @@ impl Service {
         };
         let now_ns = clock::file_ns();
         if !self.need_reconcile(why) {
-            return Err(BeginError::Other("the journal cannot record a reconcile".into()));
+            let why = "the journal cannot record a reconcile";
+            return Err(BeginError::Root(Reason::new(HelpTopic::JournalRefused, why)));
         }
         self.base_ns = self.base_ns.min(now_ns);
         Ok(())
@@ -340,7 +350,9 @@ impl Service {
 
     pub(super) fn adopt_root(&mut self) {
         info!(self.log, "the root and its mount points are accepted as they are now");
-        self.hold(ADOPTING.into());
+        // No error: it is held for a moment.
+        let why = "the root is being taken as it is now";
+        self.hold(Reason::new(HelpTopic::RootAdopted, why));
         // This comes first: if the process dies after this point, its successor knows of no other root.
         if !self.need_reconcile("the root was replaced and released".into()) {
             return;
@@ -369,8 +381,8 @@ impl Service {
     /// Rebuilds the map from the last checkpoint.
     pub(super) fn rebuild(&mut self) {
         // A map that does not match may belong to a root that no longer exists.
-        if let Err(why) = watched_root::check(&self.watch, self.watched_root.as_ref()) {
-            return self.hold(why);
+        if let Err(reason) = watched_root::check(&self.watch, self.watched_root.as_ref()) {
+            return self.hold(reason);
         }
         match Root::open(&self.watch) {
             Ok(root) => {
@@ -379,13 +391,16 @@ impl Service {
                 match begun {
                     Ok(()) => {}
                     Err(BeginError::Damaged(why)) => self.damaged(why),
-                    Err(BeginError::Other(why)) => {
+                    Err(BeginError::Journal(why)) => {
                         self.refused(&why);
                         self.times.refused_until = clock::boot() + REFUSED_WAIT;
                     }
+                    Err(BeginError::Root(reason)) => self.hold(reason),
                 }
             }
-            Err(error) => self.hold(error.to_string()),
+            Err(error) => {
+                self.hold(Reason::new(HelpTopic::RootUnreadable, error.to_string()));
+            }
         }
     }
 }

@@ -70,7 +70,7 @@ impl Service {
         }
         if left.contains(&Act::RootLost) && !matches!(self.state, WatcherState::Held(_)) {
             // Even if the root exists again already, nothing in it is watched. The next check begins from scratch.
-            self.hold("it was unmounted or removed".into());
+            self.hold(Reason::new(HelpTopic::RootGone, "it was unmounted or removed"));
         } else if left.contains(&Act::CheckRoot) {
             self.look_at_root();
         }
@@ -418,25 +418,29 @@ impl Service {
         } else if self.unwatched_said.is_none() {
             return;
         }
-        let why: Vec<String> = self
+        let unmounted = |why| Reason::new(HelpTopic::NotMounted, why);
+        let silent = |why| Reason::new(HelpTopic::MountSilent, why);
+        let reasons: Vec<Reason> = self
             .unwatched_said
             .iter()
             .cloned()
-            .chain(self.unmounted_why())
-            .chain(self.mount_probes.why())
+            .chain(self.unmounted_why().map(unmounted))
+            .chain(self.mount_probes.why().map(silent))
             .collect();
-        if why.is_empty() {
+        let Some(first) = reasons.first() else {
             return self.say_state(WatcherState::Watching);
-        }
+        };
+        let help = first.help;
+        let why: Vec<String> = reasons.into_iter().map(|reason| reason.why).collect();
         let why = why.join("; ");
         if !matches!(self.state, WatcherState::Degraded(_)) {
             debug!(self.log, "degraded"; "why" => &why);
         }
-        self.say_state(WatcherState::Degraded(why));
+        self.say_state(WatcherState::Degraded(Reason { why, help }));
     }
 
     /// Names what cannot be watched, and the remedy.
-    fn unwatched_why(&self) -> String {
+    fn unwatched_why(&self) -> Reason {
         let unwatched = self.map.unwatched.len();
         let mut why = format!(
             "{unwatched} directories, and what is below them, are scanned every minute instead of watched: {}",
@@ -449,8 +453,9 @@ impl Service {
             why.push_str(&format!(
                 "; {needed} watches are needed, but the limit for all programs of this user is {limit}; run sysctl -w {name}={raised}"
             ));
+            return Reason::new(HelpTopic::WatchLimit, why);
         }
-        why
+        Reason::new(HelpTopic::Unwatched, why)
     }
 
     /// Names the mount points that are held, and the remedy.

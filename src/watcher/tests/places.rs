@@ -1,6 +1,7 @@
 //! Mount points inside, a full state directory, too few watches.
 
 use super::*;
+use crate::help_topic::HelpTopic;
 use std::os::unix::fs::MetadataExt;
 
 #[test]
@@ -22,7 +23,7 @@ fn a_mount_point_inside_is_remembered_and_scanned_when_it_returns() {
     drop(mounted);
     run.hears(
         "degraded",
-        |m| matches!(m, FromWatcher::State(WatcherState::Degraded(w)) if w.contains("release")),
+        |m| matches!(m, FromWatcher::State(WatcherState::Degraded(w)) if w.why.contains("release")),
     );
     run.settle();
     assert_eq!(run.journal().mounts().unwrap(), [rel("m")], "not what is below it");
@@ -41,7 +42,7 @@ fn a_mount_point_inside_is_remembered_and_scanned_when_it_returns() {
     let world = World { queue: inotify::create().unwrap(), ..world };
     let seq = Journal::open_read_only(&world.path("state")).unwrap().last_seq().unwrap();
     let mut run = world.launch();
-    run.hears("degraded", |m| matches!(m, FromWatcher::State(WatcherState::Degraded(_))));
+    run.hears("degraded", |m| matches!(m, FromWatcher::State(WatcherState::Degraded(w)) if w.help == HelpTopic::NotMounted));
     run.settle();
     assert!(!run.since(seq).contains_key("m"));
     assert_eq!(run.journal().mounts().unwrap(), [rel("m")]);

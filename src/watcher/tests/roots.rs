@@ -1,6 +1,7 @@
 //! The root goes, comes back, is replaced.
 
 use super::*;
+use crate::help_topic::HelpTopic;
 use crate::reconcile_reason::ReconcileReason;
 
 #[test]
@@ -18,7 +19,7 @@ fn a_root_from_a_network_file_system_is_not_taken_for_a_local_one() {
     let mut run = world.launch();
     run.hears(
         "held",
-        |m| matches!(m, FromWatcher::State(WatcherState::Held(w)) if w.contains("network")),
+        |m| matches!(m, FromWatcher::State(WatcherState::Held(w)) if w.why.contains("network") && w.help == HelpTopic::RootReplaced),
     );
     assert_eq!(run.journal().checkpoint().unwrap(), None);
     run.side.send(&ToWatcher::AdoptRoot, vec![]).unwrap();
@@ -58,11 +59,14 @@ fn a_missing_root_deletes_nothing_and_is_accepted_when_it_returns() {
     run.settle();
     let seq = run.last();
     fs::rename(&root, &away).unwrap();
-    run.hears("held", |m| matches!(m, FromWatcher::State(WatcherState::Held(_))));
+    run.hears(
+        "held",
+        |m| matches!(m, FromWatcher::State(WatcherState::Held(w)) if w.help == HelpTopic::RootGone),
+    );
     fs::create_dir(&root).unwrap();
     run.hears(
         "another",
-        |m| matches!(m, FromWatcher::State(WatcherState::Held(w)) if w.contains("another")),
+        |m| matches!(m, FromWatcher::State(WatcherState::Held(w)) if w.why.contains("another")),
     );
     let mut marks = run.since(seq);
     // The last write of settle may be marked after it returns.
@@ -78,7 +82,7 @@ fn a_missing_root_deletes_nothing_and_is_accepted_when_it_returns() {
     fs::create_dir(&root).unwrap();
     run.hears(
         "held",
-        |m| matches!(m, FromWatcher::State(WatcherState::Held(w)) if w.contains("another")),
+        |m| matches!(m, FromWatcher::State(WatcherState::Held(w)) if w.why.contains("another")),
     );
     run.side.send(&ToWatcher::AdoptRoot, vec![]).unwrap();
     run.hears("reconcile", |m| matches!(m, FromWatcher::NeedReconcile(_)));

@@ -3,8 +3,7 @@
 use super::service::{Control, Service};
 use crate::filter::Filter;
 use crate::journal::Journal;
-use crate::message::{FromWatcher, Ticket, ToWatcher, WatcherStart, WatcherState};
-use crate::reconcile_reason::ReconcileReason;
+use crate::message::{FromWatcher, ToWatcher, WatcherStart, WatcherState};
 use crate::sys::channel::{self, Channel, Received};
 use slog::Logger;
 use std::os::fd::OwnedFd;
@@ -15,10 +14,6 @@ pub struct Simulated {
     service: Service,
     side: Channel<ToWatcher, FromWatcher>,
     state: WatcherState,
-    /// The barriers that it has reached since the last turn, with their marks.
-    pub reached: Vec<(Ticket, i64)>,
-    /// It asks for a reconcile.
-    pub reconcile: Option<ReconcileReason>,
 }
 
 impl Simulated {
@@ -31,30 +26,20 @@ impl Simulated {
         let fds = std::iter::once(queue).chain(wakes).collect();
         let mut service = Service::new(channel, None, start, fds, filter, journal, log).unwrap();
         service.enter();
-        Self {
-            service,
-            side: Channel::new(ours),
-            state: WatcherState::Starting,
-            reached: Vec::new(),
-            reconcile: None,
-        }
+        Self { service, side: Channel::new(ours), state: WatcherState::Starting }
     }
 
-    /// One turn of the loop.
-    pub fn turn(&mut self) {
+    /// One turn of the loop. Returns its messages.
+    pub fn turn(&mut self) -> Vec<FromWatcher> {
         assert!(self.service.work().unwrap(), "the journal is damaged");
+        let mut said = Vec::new();
         while let Ok(Received::Message(message, _)) = self.side.receive() {
-            match message {
-                FromWatcher::State(state) => self.state = state,
-                FromWatcher::Reached { ticket, seq } => self.reached.push((ticket, seq)),
-                FromWatcher::NeedReconcile(why) => self.reconcile = Some(why),
-                FromWatcher::Damaged(why) => panic!("{why}"),
-                FromWatcher::Alive
-                | FromWatcher::Rests
-                | FromWatcher::Watches(_)
-                | FromWatcher::Open(_) => {}
+            if let FromWatcher::State(state) = &message {
+                self.state = state.clone();
             }
+            said.push(message);
         }
+        said
     }
 
     /// A message of the supervisor.

@@ -6,6 +6,7 @@ use std::path::Path;
 use syncsup::config::confxml;
 use syncsup::config::convert::{as_written_in_yaml, to_yaml};
 use syncsup::config::model::*;
+use syncsup::log_settings::{LogFormat, LogLevel, LogSettings, LogTarget};
 use syncsup::path::OsBytes;
 
 /// Written as YAML and read again it is the same, but for what was dropped anyway.
@@ -133,6 +134,14 @@ fn unusual_configurations_convert() {
         debug: true,
         no_sysctl: true,
         user: Some(RunAs { place: Place::default(), name: "www".into() }),
+        log: Some(Log {
+            place: Place::default(),
+            settings: LogSettings {
+                level: Some(LogLevel::Warning),
+                format: Some(LogFormat::Json),
+                target: Some(LogTarget::Syslog),
+            },
+        }),
         http: Some(HttpServer {
             place: Place::default(),
             listen: ([0, 0, 0, 0], 8008).into(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use syncsup::config::parse;
 
 /// Lines above a valid localpath, and the errors for them.
-const MISTAKES: &[(&str, &str)] = &[
+pub const MISTAKES: &[(&str, &str)] = &[
     ("filtr: {}\n", "1: unknown key `filtr` in the configuration; did you mean `filter`?"),
     (
         "delay: 3ms\ndelay: 4ms\n",
@@ -26,7 +26,7 @@ const MISTAKES: &[(&str, &str)] = &[
         "rsync:\n  auth:\n    password-file: /x\n",
         "3: unknown key `password-file` in auth; did you mean `password_file`?",
     ),
-    ("rsync: {auth: {password_file: x}}\n", "1: auth password_file: `x` is not absolute"),
+    ("rsync: {auth: {password_file: x}}\n", "1: auth password_file: `x` is relative"),
     (
         "filter:\n  exclude:\n    - ok\n    - '*.php'\n",
         "4: exclude: `*.php` is not a regular expression",
@@ -36,7 +36,7 @@ const MISTAKES: &[(&str, &str)] = &[
         "filter: {names: editor}\n",
         "1: filter names: `editor` is not sersync, editors or none; did you mean `editors`?",
     ),
-    ("fail_log: {path: x}\n", "1: fail_log path: `x` is not absolute"),
+    ("fail_log: {path: x}\n", "1: fail_log path: `x` is relative"),
     (
         "fail_log: {path: /x, retry: 60}\n",
         "1: fail_log retry: `60` is not a duration; write a number with its unit",
@@ -94,7 +94,7 @@ fn mistakes_in_localpaths_and_remotes_are_reported() {
         ("localpaths:\n- remotes: ['h::m']\n", "2: localpath has no watch; add `watch: /DIR`"),
         (
             "localpaths:\n- watch: data\n  remotes: ['h::m']\n",
-            "2: localpath watch: `data` is not absolute",
+            "2: localpath watch: `data` is relative",
         ),
         ("localpaths:\n- watch: /d\n", "2: localpath has no remotes"),
         ("localpaths:\n- watch: /d\n  remotes: []\n", "3: localpath has no remotes"),

@@ -71,6 +71,8 @@ impl Instance {
         let (name, value) = self.mark.split_once('=').expect("NAME=value");
         command.args(&words[1..]).env(name, value).current_dir(&self.dir);
         command.arg("--state-dir").arg(self.state_dir()).arg("--run-dir").arg(self.run_dir());
+        // The terminal and the language of the tests' user are not theirs.
+        command.env("LC_ALL", "C.UTF-8").env_remove("COLUMNS").env_remove("NO_COLOR");
         // The limits of the machine that runs the tests are not theirs.
         command.arg("--no-sysctl");
         command.args(args).stdin(Stdio::null());
@@ -81,6 +83,23 @@ impl Instance {
     pub fn command(&self, args: &[&str]) -> Output {
         let mut command = self.prepare(&Instance::program(), args);
         run(command.arg("-o").arg(&self.config))
+    }
+
+    /// Runs a command with `-o CONFIG` on a terminal of its own, where nobody types. Returns what it prints.
+    pub fn on_a_terminal(&self, args: &[&str]) -> String {
+        let mut command = self.prepare(&Instance::program(), args);
+        command.arg("-o").arg(&self.config);
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<String> = words.map(|word| format!("'{}'", word.display())).collect();
+        let mut script = Command::new("script");
+        script.args(["-qec", &words.join(" "), "/dev/null"]).stdin(Stdio::null());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => script.env(name, value),
+                None => script.env_remove(name),
+            };
+        }
+        String::from_utf8_lossy(&run(&mut script).stdout).into_owned()
     }
 
     /// Starts a command with `-o CONFIG` and does not wait for its end; it is killed with the returned guard.
@@ -303,7 +322,7 @@ impl Instance {
     }
 
     /// The file that the foreground instance logs to.
-    fn log(&self) -> PathBuf {
+    pub fn log(&self) -> PathBuf {
         self.dir.join("log")
     }
 

@@ -284,6 +284,10 @@ impl Scene {
         if took > Duration::from_secs(30) {
             println!("slow to recover: {} s\n{}", took.as_secs(), self.report());
         }
+        // What the system refuses is an error, never a panic.
+        let log = fs::read_to_string(self.world.instance.log()).unwrap_or_default();
+        let panics: Vec<&str> = log.lines().filter(|line| line.contains("panicked at")).collect();
+        assert!(panics.is_empty(), "{panics:#?}\n{}", self.report());
         let lost = lost(&self.kept);
         assert!(lost.is_empty(), "deleted or replaced without cause:\n{lost}{}", self.report());
         for index in 0..self.world.remotes.len() {

@@ -42,14 +42,14 @@ impl Fault for Program {
 
     fn begin(&mut self, scene: &mut Scene, rng: &mut Rng) -> Option<String> {
         let restarted = rng.bool();
+        // What is impossible now must not be half done: its end would never come.
+        let supervisor = if restarted { Some(pick(scene, Role::Supervisor, rng)?) } else { None };
         if self.missing {
             let _ = fs::remove_file(&scene.program);
         } else {
             replace(&scene.program);
         }
-        if restarted {
-            pick(scene, Role::Supervisor, rng)?.signal(Signal::SIGTERM);
-        }
+        supervisor.iter().for_each(|supervisor| supervisor.signal(Signal::SIGTERM));
         Some(format!("restarted: {restarted}"))
     }
 

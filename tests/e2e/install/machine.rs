@@ -8,10 +8,10 @@ use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, Weak};
 use tempfile::TempDir;
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
@@ -150,48 +150,65 @@ fn enter(pid: i32, words: &[&str]) -> Output {
     command(pid, words).stdin(Stdio::null()).output().unwrap()
 }
 
-/// A .deb: the one that SYNCSUP_TEST_DEB names, as `make deb` makes it; or one that `dpkg-deb` makes here of the tested
-/// program and of what `make install` installs.
+/// A .deb: the one that SYNCSUP_TEST_DEB names, as `make deb` makes it; or one that `debian/rules` makes here of the
+/// tested program.
 pub struct Package {
     path: PathBuf,
     dir: TempDir,
 }
 
 impl Package {
-    /// Makes it. `None` where there is no dpkg-deb.
-    pub fn make() -> Option<Package> {
+    /// The one that another test uses now, or a new one. `None`, said loudly, where there is no debhelper.
+    pub fn make() -> Option<Arc<Package>> {
+        static IN_USE: Mutex<Weak<Package>> = Mutex::new(Weak::new());
+        let mut in_use = IN_USE.lock().unwrap();
+        let package = in_use.upgrade().or_else(|| Package::made().map(Arc::new))?;
+        *in_use = Arc::downgrade(&package);
+        Some(package)
+    }
+
+    fn made() -> Option<Package> {
         let dir = TempDir::with_prefix("syncsup-deb-").unwrap();
+        let path = dir.path().join("syncsup.deb");
         if let Some(given) = std::env::var_os("SYNCSUP_TEST_DEB") {
-            let path = dir.path().join("syncsup.deb");
             fs::copy(given, &path).unwrap();
             return Some(Package { path, dir });
         }
-        let root = dir.path().join("root");
-        staged(&root, &["INIT=sysv", "PREFIX=/usr"], dir.path());
-        let meta = root.join("DEBIAN");
-        fs::create_dir(&meta).unwrap();
-        for script in ["postinst", "prerm", "postrm"] {
-            fs::copy(Path::new(REPOSITORY).join("units/package").join(script), meta.join(script))
-                .unwrap();
-        }
-        let control = "Package: syncsup\nVersion: 0.1.0\nArchitecture: all\nMaintainer: a test <test@localhost>\n\
-                       Depends: rsync (>= 3.1.0)\nDescription: for a test\n";
-        fs::write(meta.join("control"), control).unwrap();
-        let conffiles =
-            "/etc/init.d/syncsup\n/etc/logrotate.d/syncsup\n/etc/syncsup/conf.d/README\n";
-        fs::write(meta.join("conffiles"), conffiles).unwrap();
-        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
-        let path = dir.path().join("syncsup.deb");
-        let made = Command::new("dpkg-deb")
-            .args(["--root-owner-group", "-Zgzip", "-z1", "--build"])
-            .args([&root, &path])
-            .output();
-        let Ok(made) = made else {
-            eprintln!("SKIPPED: there is no dpkg-deb");
+        // A copy of the sources, since debhelper works in them.
+        let sources = dir.path().join("sources");
+        fs::create_dir(&sources).unwrap();
+        let all = fs::read_dir(REPOSITORY).unwrap().map(|e| e.unwrap().path());
+        let wanted = all.filter(|p| !p.ends_with("target") && !p.ends_with(".git"));
+        let copied = Command::new("cp").arg("-a").args(wanted).arg(&sources).output().unwrap();
+        assert!(copied.status.success(), "{copied:?}");
+        let debhelper = |program: &Path, words: &[&str]| {
+            let mut command = Command::new(program);
+            command.args(words).current_dir(&sources).env("DEB_RULES_REQUIRES_ROOT", "no");
+            // Of the make that runs the tests.
+            command.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
+            command.output()
+        };
+        // What an earlier build has left.
+        let Ok(cleaned) = debhelper(Path::new("dh_clean"), &[]) else {
+            eprintln!("SKIPPED: there is no debhelper");
             return None;
         };
+        assert!(cleaned.status.success(), "{cleaned:?}");
+        let program = format!("BINARY={}", stripped(dir.path()).display());
+        let debs = format!("DEBS={}", dir.path().display());
+        let words = ["binary", &program, &debs, "COMPRESSION=gzip"];
+        let made = debhelper(&sources.join("debian/rules"), &words).unwrap();
         assert!(made.status.success(), "{made:?}");
+        let found = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path());
+        let made = found.into_iter().find(|p| p.extension() == Some("deb".as_ref())).unwrap();
+        fs::rename(made, &path).unwrap();
+        fs::remove_dir_all(sources).unwrap();
         Some(Package { path, dir })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where it lies; a machine must see it.
@@ -200,14 +217,19 @@ impl Package {
     }
 }
 
-/// `make install` of the tested program, stripped, below `root`; `scratch` is for intermediate files.
-pub fn staged(root: &Path, words: &[&str], scratch: &Path) {
+/// A copy of the tested program without its symbols, in `scratch`.
+fn stripped(scratch: &Path) -> PathBuf {
     let program = scratch.join("syncsup");
-    let stripped = Command::new("strip").arg("-o").arg(&program).arg(Instance::program()).status();
-    if !stripped.is_ok_and(|s| s.success()) {
+    let done = Command::new("strip").arg("-o").arg(&program).arg(Instance::program()).status();
+    if !done.is_ok_and(|s| s.success()) {
         fs::copy(Instance::program(), &program).unwrap();
     }
-    make("install", root, words, &program);
+    program
+}
+
+/// `make install` of the tested program below `root`; `scratch` is for intermediate files.
+pub fn staged(root: &Path, words: &[&str], scratch: &Path) {
+    make("install", root, words, &stripped(scratch));
 }
 
 /// `make TARGET` with this program.

@@ -55,7 +55,18 @@ fn make_install_places_every_file_and_make_uninstall_removes_it() {
         "opt/sync/share/doc/syncsup/plugins.conf",
         "opt/sync/share/doc/syncsup/unprivileged.conf",
         "opt/sync/share/doc/syncsup/SECURITY.md",
+        "opt/sync/share/doc/syncsup/README.md",
+        "opt/sync/share/doc/syncsup/docs/README.md",
+        "opt/sync/share/doc/syncsup/docs/concepts.md",
+        "opt/sync/share/doc/syncsup/docs/operating.md",
+        "opt/sync/share/doc/syncsup/docs/sersync.md",
+        "opt/sync/share/doc/syncsup/docs/lsyncd.md",
+        "opt/sync/share/doc/syncsup/docs/benchmarks.md",
+        "opt/sync/share/doc/syncsup/docs/reliability.md",
+        "opt/sync/share/doc/syncsup/docs/troubleshooting.md",
         "opt/sync/share/doc/syncsup/docs/dependencies.md",
+        "opt/sync/share/doc/syncsup/docs/lag-200.svg",
+        "opt/sync/share/doc/syncsup/docs/zh/sersync.md",
         "etc/init.d/syncsup",
         "etc/logrotate.d/syncsup",
         "etc/syncsup/conf.d/README",
@@ -135,4 +146,41 @@ fn a_package_installs_runs_by_its_script_and_leaves_only_data() {
     machine.does("rm -r /etc/syncsup");
     assert_eq!(traces(&machine), before);
     assert!(tree::identical(&master, &slave.path()), "the data was touched");
+}
+
+/// debian/ has the reasons of what lintian would say otherwise.
+#[test]
+fn lintian_finds_no_fault_in_the_package() {
+    let Some(package) = Package::make() else { return };
+    let mut lintian = Command::new("lintian");
+    lintian.args(["--fail-on=error,warning", "--allow-root", "--no-cfg"]).arg(package.path());
+    let Ok(out) = lintian.output() else {
+        eprintln!("SKIPPED: there is no lintian");
+        return;
+    };
+    assert!(out.status.success() && out.stdout.is_empty(), "{out:?}");
+}
+
+/// What dpkg-shlibdeps finds out for a program that is linked for older machines is too much.
+#[test]
+fn the_package_asks_for_the_libc_that_its_program_needs() {
+    let Some(package) = Package::make() else { return };
+    let says = |program: &str, args: &[&str], file: &Path| {
+        let out = Command::new(program).args(args).arg(file).output().unwrap();
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let dir = TempDir::with_prefix("syncsup-test-").unwrap();
+    let unpacked = Command::new("dpkg-deb").arg("-x").args([package.path(), dir.path()]).status();
+    assert!(unpacked.unwrap().success());
+    let symbols = says("objdump", &["-T"], &dir.path().join("usr/bin/syncsup"));
+    let number = |text: &str| -> Vec<u32> {
+        let ends = |c: char| !c.is_ascii_digit() && c != '.';
+        let version = text.split(ends).next().unwrap_or_default();
+        version.split('.').filter_map(|n| n.parse().ok()).collect()
+    };
+    let needed = symbols.split("GLIBC_").skip(1).map(number).max().unwrap_or_default();
+    let control = says("dpkg-deb", &["-I"], package.path());
+    let asked = control.split("libc6 (>= ").nth(1).map(number).unwrap_or_default();
+    assert_eq!(asked, needed, "{control}");
 }

@@ -9,6 +9,7 @@ use crate::common::wait::{DEADLINE, holds_for, poll, wait_for};
 use crate::common::world::{populate, write};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -20,7 +21,7 @@ struct Service {
     machine: Machine,
     slave: Rsyncd,
     dir: TempDir,
-    _package: Package,
+    _package: Arc<Package>,
 }
 
 impl Service {
@@ -318,7 +319,7 @@ fn the_service_of_root_becomes_one_of_a_user() {
     s.comes("home", "own", "changed\n");
     s.comes("volume", "two", "two\n");
     s.comes("tmp", "d/f", "in /tmp");
-    assert_eq!(s.log().matches("why: a new remote").count(), 3, "{}", s.log());
+    assert_eq!(s.log().matches("why: the remote is new").count(), 3, "{}", s.log());
     wait_for("a command that can write nothing", DEADLINE, || {
         let told = m.runs("cat /tmp/told");
         let told = String::from_utf8_lossy(&told.stdout).into_owned();
@@ -379,7 +380,10 @@ fn instances_run_beside_each_other_and_leave_no_trace() {
     write(&s.at("two/after"), "x");
     wait_for("the other", DEADLINE, || arrived("two", "home"));
     s.systemctl("reload syncsup@two");
-    s.systemctl("start syncsup");
+    // Debian's init-functions lead from the script to the unit.
+    let debian = m.runs("test -e /lib/lsb/init-functions.d/40-systemd").status.success();
+    m.does(if debian { "/etc/init.d/syncsup start" } else { "systemctl start syncsup" });
+    assert_eq!(s.show("ActiveState"), "active");
 
     m.does("dpkg -r syncsup");
     assert_eq!(s.show("ActiveState"), "inactive");

@@ -80,7 +80,8 @@ fn abandoned_calls_are_listed_retried_and_forgotten() {
     let all = HOSTILE.len() + 1;
     wait_given_up(&w, [all, all]);
     let said = journal(&w, &words(&["list"]), 0);
-    assert_eq!(said.lines().count(), 2 * (all + 2), "{said}");
+    assert_eq!(said.lines().count(), 2 * (all + 2) + 1, "{said}");
+    assert!(said.ends_with("\nhelp: syncsup help plugin-failing\n"), "{said}");
     assert!(said.starts_with("MASTER plugin command\n"), "{said}");
     assert!(said.contains("\nMASTER plugin command-2\n") && !said.contains("REMOTE"), "{said}");
     assert!(

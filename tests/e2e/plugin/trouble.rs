@@ -28,9 +28,12 @@ pub fn assert_once(w: &World, server: &Server, names: &[String]) {
 /// Pushes to that remote go on.
 #[track_caller]
 pub fn assert_lag(w: &World, index: usize) {
-    let mut lags: Vec<Duration> = (0..5).map(|_| w.probe(index)).collect();
-    lags.sort();
-    assert!(lags[2] < LAG, "{lags:?}");
+    // Other work on this machine passes.
+    wait_for("a short lag", DEADLINE * 2, || {
+        let mut lags: Vec<Duration> = (0..5).map(|_| w.probe(index)).collect();
+        lags.sort();
+        lags[2] < LAG
+    });
 }
 
 #[test]

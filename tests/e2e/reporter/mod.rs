@@ -109,15 +109,22 @@ fn every_page_is_served_and_only_for_reading() {
     let [reporter] = &reporters(&w.instance)[..] else { panic!("{:?}", w.instance.family()) };
     assert!(reporter.command.starts_with(&format!("syncsup: reporter 127.0.0.1:{port}")));
 
-    wait_for("a page that shows the remote", DEADLINE, || get(port, "/").body.contains("in sync"));
+    let calm = "everything is in sync";
+    wait_for("a page that shows the remote", DEADLINE, || get(port, "/").body.contains(calm));
     let page = get(port, "/");
     let policy = page.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'; style-src 'nonce-"), "{policy}");
     let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap();
-    assert!(nonce.len() == 32 && page.body.contains(&format!("nonce=\"{nonce}\"")));
+    assert!(policy.contains(&format!("; script-src 'nonce-{nonce}'; connect-src 'self'; ")));
+    assert!(nonce.len() == 32 && page.body.matches(&format!("nonce=\"{nonce}\"")).count() == 2);
     assert_ne!(get(port, "/").header("content-security-policy"), Some(policy));
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
     assert!(page.body.contains("127.0.0.1") && page.body.contains("<svg"), "{}", page.body);
+
+    let processes = get(port, "/processes").body;
+    for process in ["supervisor", "reporter", "watcher", "pusher"] {
+        assert!(processes.contains(&format!("<th scope=\"row\">{process} ")), "{processes}");
+    }
 
     // The push is counted a moment before it is told.
     let labels =
@@ -168,10 +175,19 @@ fn health_fails_for_a_remote_too_far_behind() {
     wait_for("the error", DEADLINE, || get(port, "/healthz").status == 503);
     let said = get(port, "/healthz").body;
     assert!(said.contains(&w.remotes[0].name()) && said.contains("behind"), "{said}");
-    wait_for("the page", DEADLINE, || get(port, "/").body.contains("in trouble"));
+    wait_for("the page", DEADLINE, || get(port, "/").body.contains("syncsup: 1 in trouble"));
+    let name = w.remotes[0].name();
+    let happened = |words: &str| {
+        let page = get(port, "/").body;
+        page.lines()
+            .flat_map(|l| l.split("<li class=\"event "))
+            .any(|event| event.contains(&format!("<b>{name}</b>")) && event.contains(words))
+    };
+    assert!(happened("is in trouble") && !happened("is back after"));
     w.remotes[0].start_again();
     w.wait_identical();
     wait_for("health again", DEADLINE, || get(port, "/healthz").status == 200);
+    wait_for("the event", DEADLINE, || happened("is back after"));
 }
 
 #[test]

@@ -28,7 +28,8 @@ fn the_page_renders_in_light_in_dark_and_on_a_phone() {
     w.write("a", "a");
     w.run(&[]);
     w.wait_identical();
-    wait_for("a page that shows the remote", DEADLINE, || get(port, "/").body.contains("in sync"));
+    let calm = "everything is in sync";
+    wait_for("a page that shows the remote", DEADLINE, || get(port, "/").body.contains(calm));
     let mut sizes = BTreeSet::new();
     for (name, words) in [
         ("light", &["--window-size=1200,600"][..]),
@@ -36,25 +37,13 @@ fn the_page_renders_in_light_in_dark_and_on_a_phone() {
         ("phone", &["--window-size=500,900"]),
     ] {
         let picture = w.outside.join(format!("{name}.png"));
-        let mut child = Command::new(browser)
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"])
+        let mut command = Command::new(browser);
+        command
             .arg(format!("--user-data-dir={}", w.outside.join("profile").display()))
             .arg(format!("--screenshot={}", picture.display()))
             .args(words)
-            .arg(format!("http://127.0.0.1:{port}/"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let end = Instant::now() + Duration::from_secs(60);
-        while child.try_wait().unwrap().is_none() {
-            if Instant::now() > end {
-                let _ = child.kill();
-                let _ = child.wait();
-                panic!("{browser} does not end");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            .arg(format!("http://127.0.0.1:{port}/"));
+        finish(command.stdout(Stdio::null()));
         let bytes = fs::read(&picture).unwrap_or_default();
         assert!(bytes.starts_with(b"\x89PNG") && bytes.len() > 8_000, "{name}: {}", bytes.len());
         sizes.insert(bytes.clone());
@@ -63,4 +52,31 @@ fn the_page_renders_in_light_in_dark_and_on_a_phone() {
         }
     }
     assert_eq!(sizes.len(), 3, "each looks different");
+    // The policy lets its script run, and lets it ask again.
+    let file = w.outside.join("dom");
+    let mut command = Command::new(browser);
+    command
+        .arg(format!("--user-data-dir={}", w.outside.join("profile").display()))
+        .args(["--dump-dom", "--virtual-time-budget=12000"])
+        .arg(format!("http://127.0.0.1:{port}/"));
+    finish(command.stdout(fs::File::create(&file).unwrap()));
+    let dom = fs::read_to_string(&file).unwrap();
+    assert!(dom.contains("<div class=\"tools\" data-own=\"\">") && dom.contains(calm), "{dom}");
+    // It has written here that it got an answer.
+    assert!(dom.contains("<output id=\"live\" class=\"\"></output>"), "{dom}");
+}
+
+/// Runs a browser to its end.
+fn finish(command: &mut Command) {
+    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]);
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("the browser does not end");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -1,7 +1,7 @@
 //! What waits without a failure, and why: a slave that is full or down refuses everything, not a single path. Pure.
 
 use crate::commands::status;
-use crate::figures;
+use crate::language::{Language, counted, say, words};
 use crate::message::{PluginStatus, PusherState, RemoteStatus};
 
 /// What is owed to a remote, and why it waits. `None` if only failing paths wait. `trouble` says since when and why the
@@ -14,9 +14,9 @@ pub fn of_remote(remote: &RemoteStatus, trouble: Option<String>) -> Option<Strin
         // A path that is being pushed does not wait.
         PusherState::InSync | PusherState::Pushing | PusherState::Reconciling => return None,
         PusherState::Behind if left <= s.failing => return None,
-        PusherState::Behind => trouble.unwrap_or_else(|| "waiting for its turn".to_owned()),
+        PusherState::Behind => trouble.unwrap_or_else(|| say!("waiting for its turn")),
         PusherState::Backoff | PusherState::Held | PusherState::Down => {
-            let why = trouble.map(|why| format!(", {why}")).unwrap_or_default();
+            let why = trouble.map(|why| say!(", {}", why)).unwrap_or_default();
             format!("{}{why}", status::word(s.state))
         }
     };
@@ -26,38 +26,45 @@ pub fn of_remote(remote: &RemoteStatus, trouble: Option<String>) -> Option<Strin
 /// The same for a remote of an instance that is not running.
 pub fn of_nobody(left: u64, failing: u64, reconcile: Option<&str>) -> Option<String> {
     let waits = left > failing || reconcile.is_some();
-    waits.then(|| text(left, failing, reconcile, "no supervisor runs"))
+    waits.then(|| text(left, failing, reconcile, &say!("no supervisor runs")))
 }
 
 fn text(left: u64, failing: u64, reconcile: Option<&str>, why: &str) -> String {
     let fail = match failing {
         0 => String::new(),
-        1 => ", 1 of them failing".to_owned(),
-        n => format!(", {n} of them failing"),
+        1 => say!(", 1 of them failing"),
+        n => say!(", {} of them failing", n),
     };
     let owed = match left {
         0 => None,
-        1 => Some(format!("1 path is owed{fail}")),
-        n => Some(format!("{n} paths are owed{fail}")),
+        1 => Some(say!("1 path is owed{}", fail)),
+        n => Some(say!("{} paths are owed{}", n, fail)),
     };
-    let compared = reconcile.map(|why| format!("reconcile due ({})", status::one_line(why)));
+    let compared = reconcile.map(|why| say!("reconcile due ({})", status::one_line(why)));
     let what: Vec<String> = owed.into_iter().chain(compared).collect();
-    let what = if what.is_empty() { "nothing is owed".to_owned() } else { what.join(", ") };
-    format!("{what}: {why}")
+    let what = if what.is_empty() {
+        say!("nothing is owed")
+    } else {
+        what.join(Language::current().pick(words::COMMA))
+    };
+    format!("{what}{}{why}", Language::current().pick(words::COLON))
 }
 
 /// The waiting calls of a plugin. `None` if only failed calls wait.
 pub fn of_plugin(plugin: &PluginStatus) -> Option<String> {
     let calls = plugin.waiting.checked_sub(plugin.failing).filter(|n| *n > 0)?;
-    let calls = figures::count(calls, "call waits", "calls wait");
-    let why = plugin.reason.as_deref().map(|why| format!(": {}", status::one_line(why)));
-    Some(format!("{calls} ({}){}", plugin.state, why.unwrap_or_default()))
+    let calls = counted(calls, words::CALLS_WAIT);
+    let language = Language::current();
+    let state = language.pick(plugin.state.text());
+    let why = plugin.reason.as_deref().map(status::one_line);
+    let why = why.map(|why| format!("{}{why}", language.pick(words::COLON)));
+    Some(say!("{} ({}){}", calls, state, why.unwrap_or_default()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{PusherStatus, ReconcileProgress};
+    use crate::message::{PluginState, PusherStatus, ReconcileProgress};
 
     fn remote(state: PusherState, waiting: u64, owed: u64, failing: u64) -> RemoteStatus {
         let status = PusherStatus { state, waiting, owed, failing, ..Default::default() };
@@ -106,12 +113,15 @@ mod tests {
         assert_eq!(text.as_deref(), Some("3 paths are owed: no supervisor runs"));
         assert_eq!(of_nobody(2, 2, None), None);
         assert!(of_nobody(0, 0, Some("-r")).unwrap().starts_with("reconcile due"));
+        let chinese = Language::Chinese.during(|| of_nobody(3, 1, Some("-r")));
+        let wanted = "有 3 个路径待推送，其中 1 个失败，等待全量比对（-r）：没有 supervisor 在运行";
+        assert_eq!(chinese.as_deref(), Some(wanted));
     }
 
     #[test]
     fn waiting_calls_are_counted() {
         let plugin = |waiting, failing| PluginStatus {
-            state: "waiting".into(),
+            state: PluginState::Waiting,
             waiting,
             failing,
             ..Default::default()

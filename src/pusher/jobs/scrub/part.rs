@@ -9,7 +9,7 @@ use crate::pusher::context::{Context, broken};
 use crate::pusher::guard::{self, Contents, Extent, Losses};
 use crate::pusher::job_error::JobError;
 use crate::pusher::walk;
-use crate::rsync::argv::{self, Form, Options};
+use crate::rsync::argv::{self, Check, Form, Options};
 use crate::rsync::differ::{Differ, Touched, may_come_from_below};
 use crate::rsync::exit_status::{Judgement, Verdict};
 use crate::rsync::itemize::{Change, ChangeKind, Line, Lines};
@@ -125,7 +125,7 @@ impl Comparing {
             Part::Whole(_) => Form::Tree,
         };
         let options = Options {
-            checksum,
+            check: Check::by_content(checksum),
             dry: true,
             delete: context.delete(),
             force: true,

@@ -4,6 +4,7 @@ use super::super::rsyncing::Rsyncing;
 use super::part::{Comparing, Outcome, Read};
 use super::plan::{self, Bound, Part, Planner, Step};
 use super::{Here, Scrub, ScrubStage};
+use crate::help_topic::Reason;
 use crate::journal::{Held, JournalError, VerifyRun};
 use crate::message::{FromPusher, SlotKind};
 use crate::path::RelPath;
@@ -267,7 +268,7 @@ impl Scrub {
                 self.again(plan::retry(1), now);
                 return Err(error);
             }
-            Err(JobError::Root(why) | JobError::System(why)) => {
+            Err(JobError::Root(Reason { why, .. }) | JobError::System(why)) => {
                 self.part_failed(context, (part, why), true, now, news)?;
             }
         }
