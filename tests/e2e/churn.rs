@@ -38,7 +38,7 @@ fn start() -> World {
     };
     let mut w = setup.build();
     Work::new(plan(&w), 1).fill();
-    run(&mut w);
+    w.run(&[]);
     w.wait_identical();
     w
 }
@@ -55,19 +55,11 @@ fn first_copy(files: usize, bytes: usize) -> World {
     let mut work = Work::new(plan(&w), 1);
     work.fill();
     work.fill_more(files, bytes);
-    run(&mut w);
+    w.run(&[]);
     w.wait_remote(0, "a first copy under way", |r| {
         r["pushed_files"].as_u64() > Some(0) || r["state"] == "reconciling"
     });
     w
-}
-
-/// With SYNCSUP_TEST_VERBOSE every event and rsync is in the log.
-fn run(w: &mut World) {
-    match std::env::var_os("SYNCSUP_TEST_VERBOSE") {
-        Some(_) => w.run(&["-v"]),
-        None => w.run(&[]),
-    }
 }
 
 /// Churns, calls `disturb` every `pause` meanwhile, and compares.
@@ -165,7 +157,7 @@ fn slaves_match_while_the_instance_is_killed_and_started() {
             // Alone, it leaves its children to end by themselves, and the next instance to wait for them.
             _ => w.instance.kill_supervisor(),
         }
-        run(w);
+        w.run(&[]);
     });
 }
 

@@ -1,13 +1,19 @@
 //! A slave whose file system keeps whole seconds is equal to the master all the same, and misses nothing that was marked.
 
+use crate::common::churn::exchange;
 use crate::common::namespace::with_private_mounts;
+use crate::common::orders;
+use crate::common::procs::Proc;
+use crate::common::tree::identical;
 use crate::common::wait::{DEADLINE, wait_for};
 use crate::common::world::{Setup, World, populate, write};
+use nix::sys::signal::Signal;
 use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use syncsup::sys::fault_point::Point;
 
 /// A mount that goes when it is dropped.
 struct Ext4<'a>(&'a Path);
@@ -122,4 +128,44 @@ fn a_slave_that_loses_subsecond_times_is_noticed_by_a_reconcile() {
         well(&w, &["sync"]);
         assert_eq!(sent(&w), before, "{}", w.instance.report());
     });
+}
+
+/// The files that a comparison looks at again are then others than those that were sent.
+#[test]
+fn directories_swapped_while_they_are_copied_show_no_coarse_times() {
+    if !orders::are_possible() {
+        return;
+    }
+    for ended in 1..=3 {
+        let mut w = Setup { remotes: 1, ..Setup::default() }.build();
+        let at = w.outside.join("orders");
+        orders::arm(&mut w.instance, &at);
+        let second = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (dir, fraction) in [("cur", 1_001), ("new", 2_001)] {
+            populate(&w.at(dir), 3, 5);
+            let files = (0..15).map(|n| w.at(&format!("{dir}/dir{:03}/file{:03}", n / 5, n % 5)));
+            for file in files {
+                let time = FileTimes::new().set_modified(second + Duration::from_nanos(fraction));
+                File::options().write(true).open(file).unwrap().set_times(time).unwrap();
+            }
+        }
+        let copied = Command::new("cp").arg("-aT").arg(w.at(".")).arg(w.there("")).status();
+        assert!(copied.unwrap().success());
+        w.run(&[]);
+        well(&w, &["wait"]);
+        for dir in ["cur", "new"] {
+            fs::remove_dir_all(w.there(dir)).unwrap();
+        }
+        assert!(orders::give(&at, Point::PusherRsyncEnded, &format!("stop {ended}")));
+        let pusher = w.instance.pusher(&w.remotes[0].name());
+        let _sync = w.instance.begin(&["sync"]);
+        let stopped = || Proc::read(pusher.pid).is_some_and(|p| p.state == 'T');
+        let done = || identical(&w.master, &w.there(""));
+        wait_for("an rsync that has ended", DEADLINE, || stopped() || done());
+        exchange(&w.at("cur"), &w.at("new")).unwrap();
+        pusher.signal(Signal::SIGCONT);
+        w.wait_identical();
+        well(&w, &["wait"]);
+        assert!(!w.instance.log_text().contains("coarse times"), "{}", w.instance.report());
+    }
 }

@@ -9,7 +9,7 @@
 //! `SYNCSUP_SNAPSHOTS=write` writes what the commands say into `snapshots/`;
 //! `SYNCSUP_FAULT_SEED` repeats a schedule of faults, `SYNCSUP_FAULTS_S` is how long each lasts, `SYNCSUP_SOAK_S` how long
 //! the soak does;
-//! `SYNCSUP_TEST_VERBOSE` makes a churn's instance log every event and rsync; `SYNCSUP_TEST_KEEP` is a directory to
+//! `SYNCSUP_TEST_VERBOSE` makes each instance log every event and rsync; `SYNCSUP_TEST_KEEP` is a directory to
 //! which the files of an instance are copied when its test fails.
 
 mod common;

@@ -41,6 +41,34 @@ fn directories_swapped_at_a_name_are_replicated() {
     w.wait_identical();
 }
 
+/// Reproducible builds give every release the same times.
+#[test]
+fn directories_swapped_at_a_name_with_equal_times_are_replicated() {
+    let w = World::start(2);
+    let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for (top, content) in [("cur", "1"), ("new", "2"), ("third", "3")] {
+        for file in ["a", "sub/b", "sub/deep/c"] {
+            w.write(&format!("{top}/{file}"), content);
+            File::options()
+                .write(true)
+                .open(w.at(&format!("{top}/{file}")))
+                .unwrap()
+                .set_modified(time)
+                .unwrap();
+        }
+        for dir in ["sub/deep", "sub", ""] {
+            File::open(w.at(top).join(dir)).unwrap().set_modified(time).unwrap();
+        }
+    }
+    w.wait_identical();
+    w.wait_in_sync();
+    swap(&w);
+    w.wait_identical();
+    w.wait_in_sync();
+    exchange(&w.at("cur"), &w.at("third")).unwrap();
+    w.wait_identical();
+}
+
 /// The kernel reports the arrival before the departure of an exchange; with a directory outside it reports only one half.
 #[test]
 fn exchanged_directories_are_replicated() {

@@ -18,7 +18,7 @@ use crate::rsync::exit_status::Verdict;
 use crate::rsync::itemize::{Change, ChangeKind};
 use crate::rsync::trash;
 use crate::rsync_run::run::Finished;
-use crate::stat::Kind;
+use crate::stat::{Kind, Stat};
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
@@ -199,9 +199,6 @@ impl Push {
                     let first = copies && change.kind == ChangeKind::Created;
                     let shows = (first || coarse_times::only_in_time(&change))
                         && pushed.len() < coarse_times::FILES_MOST;
-                    if shows && trees {
-                        self.plan_now(&change.path);
-                    }
                     if shows && self.shows_times(&change.path) {
                         pushed.insert(change.path.clone());
                     }
@@ -271,9 +268,20 @@ impl Push {
     /// True for an unchanged file that a comparison found, and whose time no coarse file system can store.
     fn shows_times(&self, path: &RelPath) -> bool {
         const FINE_NS: i64 = 1_000_000_000;
-        let planned = self.regular.get(path).copied().filter(|ns| ns % FINE_NS != 0);
         let found = self.batch.found(path) || self.batch.is_in_whole(path);
-        planned.is_some() && found && self.is_as_planned(path)
+        found && self.unchanged(path).is_some_and(|stat| stat.mtime_ns % FINE_NS != 0)
+    }
+
+    /// The regular file at this path, if it has been the same one with the same attributes since this push began. Whatever
+    /// replaces it or a directory above it, in place or by a move, has a later ctime.
+    fn unchanged(&self, path: &RelPath) -> Option<Stat> {
+        let mut found = None;
+        for prefix in path.prefixes() {
+            let stat = self.root.lstat(&prefix).ok()?;
+            found = (stat.ctime_ns < self.begun_ns).then_some(stat);
+            found.as_ref()?;
+        }
+        found.filter(|stat| stat.kind == Kind::File)
     }
 
     /// A file was sent with a directory. If it is not as it was sent, it has another time or is marked.
@@ -283,19 +291,6 @@ impl Push {
         {
             context.sent_times.borrow_mut().sent(path, stat.mtime_ns, self.begun_ns);
         }
-    }
-
-    /// Remembers the time of a file that was pushed with its directory, if it has not changed since.
-    fn plan_now(&mut self, path: &RelPath) {
-        let stat = self.root.lstat(path).ok().filter(|stat| stat.kind == Kind::File);
-        if let Some(stat) = stat.filter(|stat| stat.ctime_ns < self.begun_ns) {
-            self.regular.insert(path.clone(), stat.mtime_ns);
-        }
-    }
-
-    fn is_as_planned(&self, path: &RelPath) -> bool {
-        let now = self.root.lstat(path).map(|stat| stat.mtime_ns);
-        now.is_ok_and(|now| self.regular.get(path) == Some(&now))
     }
 
     /// Learns from files that were just pushed whether the remote's times are coarse.
@@ -325,7 +320,7 @@ impl Push {
                 },
             )
             .map_err(broken)?;
-        let same = |path: &&RelPath| !otherwise.contains(*path) && self.is_as_planned(path);
+        let same = |path: &&RelPath| !otherwise.contains(*path) && self.unchanged(path).is_some();
         let files: BTreeSet<RelPath> = files.iter().filter(same).cloned().collect();
         differ.retain(|path| files.contains(path));
         let known = context.window().unwrap_or(coarse_times::EXACT);

@@ -127,6 +127,9 @@ impl Instance {
         let log = OpenOptions::new().create(true).append(true).open(self.log()).expect("log file");
         let mut command = self.prepare(program, args);
         command.arg("-o").arg(&self.config).envs(self.environment.iter().cloned());
+        if std::env::var_os("SYNCSUP_TEST_VERBOSE").is_some() && !args.contains(&"-v") {
+            command.arg("-v");
+        }
         command
             .stdout(File::create(self.stdout()).expect("output file"))
             .stderr(log)

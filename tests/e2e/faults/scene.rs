@@ -74,11 +74,6 @@ fn identity(path: &Path) -> Option<Identity> {
     fs::symlink_metadata(path).ok().map(|m| (m.ino(), m.created().ok()))
 }
 
-/// With SYNCSUP_TEST_VERBOSE every event and rsync is in the log.
-fn words() -> &'static [&'static str] {
-    if std::env::var_os("SYNCSUP_TEST_VERBOSE").is_some() { &["-v"] } else { &[] }
-}
-
 /// What the slaves have of `tops`, now that they are identical.
 pub fn kept(master: &Path, slaves: &[PathBuf], tops: &[&str]) -> Vec<(PathBuf, Identity)> {
     let mut kept = Vec::new();
@@ -132,7 +127,7 @@ impl Stage for Scene {
         if self.world.instance.has_ended() && self.started.elapsed() > pause {
             // It is missing for a moment while it is replaced.
             if self.program.exists() {
-                self.world.instance.launch_as(&self.program, words());
+                self.world.instance.launch_as(&self.program, &[]);
                 self.note("the instance was started again");
             }
             self.started = Instant::now();
@@ -204,7 +199,7 @@ impl Scene {
             sets_times: true,
         };
         Work::new(plan.clone(), 1).fill();
-        world.instance.launch_as(&program, words());
+        world.instance.launch_as(&program, &[]);
         world.instance.wait_watching(&[&world.master]);
         world.wait_identical();
         let kept = kept(&world.master, &world.slaves(), &KEPT);
