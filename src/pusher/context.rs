@@ -52,8 +52,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The remote end of an rsync that has exited locally exits within this time.
-pub const LINGER_MOST: Duration = Duration::from_secs(2);
+/// The remote end of an rsync that has exited locally exits within this time, also if its disk is busy.
+pub const LINGER_MOST: Duration = Duration::from_secs(10);
 
 /// The largest number of names that cannot be converted that are remembered.
 const UNCONVERTIBLE_MOST: usize = 10_000;

@@ -39,7 +39,7 @@ const REPLANS: u32 = 3;
 pub(super) const UNCONVERTIBLE: &str =
     "cannot convert filename: the charset of the remote (--iconv) has no such name; rename it";
 
-/// The delay before a step is retried whose connection was refused.
+/// The delay before a step is retried whose connection was refused. It grows with the time since it was first refused.
 const REFUSED_WAIT: Duration = Duration::from_millis(50);
 /// The bytes of the larger files in one push of marks.
 const BATCH_BYTES: u64 = 8 << 20;
@@ -328,7 +328,8 @@ impl Push {
         if !others_run && context.has_lingering_connection(&finished.judgement, now) {
             let since = *self.refused_since.get_or_insert(now);
             if now < since + LINGER_MOST {
-                self.refused = Some((step, aim, now + REFUSED_WAIT));
+                let wait = REFUSED_WAIT.max((now - since) / 4);
+                self.refused = Some((step, aim, now + wait));
                 return Ok(PushProgress::Running);
             }
         } else {
