@@ -436,3 +436,40 @@ fn over_ssh_the_path_is_not_interpreted_by_the_shell() {
         "{said}"
     );
 }
+
+/// rsync looks at the first of two names, in its own order, that the remote has. If that is another file, it wants the
+/// content; a real placeholder cannot be read.
+#[test]
+fn a_file_gets_no_name_before_its_own_that_another_file_has() {
+    for receiver in receivers() {
+        for (old, new, in_use, sent) in [
+            ("a", "b", true, false),
+            ("a", "b", false, false),
+            ("b", "a", true, true),
+            ("b", "a", false, false),
+            ("a/x", "a/y/x", true, false),
+            ("a/y/x", "a/z", true, true),
+            ("z/x", "b/y/x", true, true),
+            ("x", "a/x", true, false),
+            ("d0/x", "d/x", true, true),
+            ("d.x/x", "d/x", true, false),
+        ] {
+            let rig = Rig::new(&receiver);
+            let (src, dst) = (rig.src(), rig.dst());
+            make(&dst, [old], "content");
+            make(&src, [old], "no real");
+            fs::create_dir_all(src.join(new).parent().unwrap()).unwrap();
+            fs::hard_link(src.join(old), src.join(new)).unwrap();
+            for root in [&src, &dst] {
+                set_mtime(&root.join(old), 1_000_000_000);
+            }
+            if in_use {
+                make(&dst, [new], "another");
+            }
+            let options = Options { delete: false, force: false, ..ON };
+            rig.run(&Form::Rename, options, &list(&ps(&[old, new]))).ok();
+            let want = if sent { "no real" } else { "content" };
+            assert_eq!(fs::read_to_string(dst.join(new)).unwrap(), want, "{old} {new} {in_use}");
+        }
+    }
+}

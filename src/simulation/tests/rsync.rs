@@ -614,8 +614,8 @@ impl Transfer {
         found
     }
 
-    /// Gives the two names of a listed file to one file of the slave: to the one that is as it was listed, or that has the
-    /// first name.
+    /// Gives the two names of a listed file to one file of the slave: to the one that has the first of them, in rsync's
+    /// order, if that is as it was listed; the order of `name` and the other one does not matter.
     fn link(&self, name: &Path) {
         let inode = |name: &Path| Some(fs::symlink_metadata(self.source().join(name)).ok()?.ino());
         let other = self.list.keys().find(|other| *other != name && inode(other) == inode(name));
@@ -631,11 +631,16 @@ impl Transfer {
                 _ => false,
             })
         };
-        let (has, lacks) = match (there(name), there(other)) {
+        let (first, second) = match order(name) < order(other) {
+            true => (name, other.as_path()),
+            false => (other.as_path(), name),
+        };
+        let first_exists = fs::symlink_metadata(self.slave.join(first)).is_ok();
+        let (has, lacks) = match (there(first), there(second)) {
             (Some(one), Some(two)) if one.ino() == two.ino() => return,
-            (Some(_), _) => (name, other.as_path()),
-            (None, Some(_)) => (other.as_path(), name),
-            (None, None) => {
+            (Some(_), _) => (first, second),
+            (None, Some(_)) if !first_exists => (second, first),
+            (None, _) => {
                 let path = self.source().join(name);
                 let path = path.display();
                 self.complain(&format!(
@@ -730,4 +735,11 @@ fn attributes(path: &Path, seen: &Seen) {
     if let Ok(file) = fs::File::open(path) {
         let _ = file.set_times(FileTimes::new().set_modified(time));
     }
+}
+/// What rsync orders a file by: in each directory the files come first.
+fn order(file: &Path) -> Vec<(bool, Vec<u8>)> {
+    let names: Vec<&[u8]> = file.iter().map(|name| name.as_bytes()).collect();
+    let (last, directories) = names.split_last().expect("a file has a name");
+    let directories = directories.iter().map(|name| (true, [name, &b"/"[..]].concat()));
+    directories.chain([(false, last.to_vec())]).collect()
 }
