@@ -36,6 +36,8 @@ pub enum TimesCheck {
     Within(i32),
     /// No coarse times were found.
     Exact,
+    /// No file is left that could show it.
+    Unknown,
 }
 
 /// Evaluates a dry run of these files, which were just pushed and have not changed since, with `window`. `differ` are
@@ -47,7 +49,7 @@ pub fn evaluate(
     known: i32,
 ) -> TimesCheck {
     if files.is_empty() {
-        return TimesCheck::Exact;
+        return TimesCheck::Unknown;
     }
     if differ.is_empty() {
         return if window > known { TimesCheck::Within(window) } else { TimesCheck::Exact };
@@ -96,7 +98,7 @@ mod tests {
             match evaluate(&files, &differ, window, known) {
                 TimesCheck::Differ(wider) => window = wider,
                 TimesCheck::Within(window) => return Some(window),
-                TimesCheck::Exact => return None,
+                TimesCheck::Exact | TimesCheck::Unknown => return None,
             }
         }
     }
@@ -118,6 +120,7 @@ mod tests {
             None,
             "no file system has this unit"
         );
-        assert_eq!(learnt(SECOND, EXACT, &[]), None);
+        let none = BTreeSet::new();
+        assert_eq!(evaluate(&none, &none, EXACT, EXACT), TimesCheck::Unknown);
     }
 }

@@ -328,6 +328,7 @@ impl Push {
             TimesCheck::Differ(window) => self.steps.push_front(Step::Times { files, window }),
             TimesCheck::Within(window) => context.remember_window(window)?,
             TimesCheck::Exact => context.confirm_times(),
+            TimesCheck::Unknown => {}
         }
         Ok(())
     }
