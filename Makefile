@@ -130,6 +130,11 @@ lint: compiler
 	@.ci/need mandoc shellcheck
 	@.ci/lint
 
+# Files name the program, and what the administrator writes.
+RELOCATE = -e 's|/usr/local/bin/syncsup|$(PREFIX)/bin/syncsup|' -e 's|/etc/syncsup|$(SYSCONFDIR)/syncsup|g' \
+	-e 's|/etc/default/syncsup|$(SYSCONFDIR)/default/syncsup|g' -e 's|/etc/sysconfig/syncsup|$(SYSCONFDIR)/sysconfig/syncsup|g' \
+	-e 's|/etc/conf.d/syncsup|$(SYSCONFDIR)/conf.d/syncsup|g'
+
 define NEWLINE
 
 
@@ -141,17 +146,17 @@ install:
 	$(if $(SERSYNC),ln -sf syncsup $(DESTDIR)$(PREFIX)/bin/sersync)
 	$(foreach f,$(PLAIN),install -D -m $$(test -x $(call source,$f) && echo 755 || echo 644) $(call source,$f) $(call target,$f)$(NEWLINE)	)
 	$(foreach f,$(UNITS),install -D -m 644 $(call source,$f) $(call target,$f)$(NEWLINE)	)
-	sed -i 's|/usr/local/bin/syncsup|$(PREFIX)/bin/syncsup|' $(foreach f,$(UNITS),$(call target,$f))
-	$(foreach f,$(CONFIG),test -e $(call target,$f) || install -D -m 644 $(call source,$f) $(call target,$f)$(NEWLINE)	)
+	sed -i $(RELOCATE) $(foreach f,$(UNITS),$(call target,$f))
+	$(foreach f,$(CONFIG),test -e $(call target,$f) || { install -D -m 644 $(call source,$f) $(call target,$f) && sed -i $(RELOCATE) $(call target,$f); }$(NEWLINE)	)
 	$(if $(SCRIPT),install -D -m 755 $(SCRIPT) $(DESTDIR)$(SYSCONFDIR)/init.d/syncsup)
-	$(if $(SCRIPT),sed -i 's|/usr/local/bin/syncsup|$(PREFIX)/bin/syncsup|' $(DESTDIR)$(SYSCONFDIR)/init.d/syncsup)
+	$(if $(SCRIPT),sed -i $(RELOCATE) $(DESTDIR)$(SYSCONFDIR)/init.d/syncsup)
 	@$(if $(DESTDIR),true,if test -d /run/systemd/system; then systemctl daemon-reload; fi)
 
 # Configurations, journals and logs stay.
 uninstall:
 	test "$$(readlink $(DESTDIR)$(PREFIX)/bin/sersync)" != syncsup || rm -f $(DESTDIR)$(PREFIX)/bin/sersync
 	rm -f $(DESTDIR)$(PREFIX)/bin/syncsup $(foreach f,$(PLAIN) $(UNITS),$(call target,$f))
-	$(foreach f,$(CONFIG),! cmp -s $(call source,$f) $(call target,$f) || rm -f $(call target,$f)$(NEWLINE)	)
+	$(foreach f,$(CONFIG),! sed $(RELOCATE) $(call source,$f) | cmp -s - $(call target,$f) || rm -f $(call target,$f)$(NEWLINE)	)
 	! grep -qs '$(PREFIX)/bin/syncsup' $(DESTDIR)$(SYSCONFDIR)/init.d/syncsup || rm -f $(DESTDIR)$(SYSCONFDIR)/init.d/syncsup
 	test ! -d $(DESTDIR)$(DOCDIR) || find $(DESTDIR)$(DOCDIR) -depth -type d -empty -delete
 	for dir in $(SYSCONFDIR)/syncsup/conf.d $(SYSCONFDIR)/syncsup; do \

@@ -343,6 +343,16 @@ fn the_tarball_installs_and_removes_what_make_installs() {
         for (path, file) in &wanted {
             assert!(*file == got[path], "{} differs", path.display());
         }
+        let etc = words.iter().find_map(|word| word.strip_prefix("SYSCONFDIR=")).unwrap_or("/etc");
+        for (path, (_, content)) in
+            got.iter().filter(|(path, _)| !path.starts_with("opt/syncsup/share"))
+        {
+            let text = String::from_utf8_lossy(content);
+            let named = text.matches("/etc/syncsup/").count();
+            let here = text.matches(&format!("{etc}/syncsup/")).count();
+            let program = path.ends_with("bin/syncsup");
+            assert!(program || named <= here, "{} names /etc", path.display());
+        }
         // A file of the administrator is left as it is, at an installation and at a removal.
         let own = got.keys().find(|path| path.ends_with("logrotate.d/syncsup")).unwrap();
         let own = dir.join(root).join(own);

@@ -33,17 +33,20 @@ fi
 below() { find "$1" -type f | sort; }
 plain() { for dir in bin lib share; do below "$dir"; done; }
 
-# The program has another path here than in this directory. A systemd before 231 (CentOS 7 has 219) does not know
+# The program and the administrator's files have other paths here than in this directory. A systemd before 231 (CentOS 7 has 219) does not know
 # groups of system calls and would refuse all of them, and it does not know this word for no limit.
 adapted() {
     case $1 in
-    lib/systemd/system/*.service | init/*)
+    lib/systemd/system/*.service | init/* | etc/*)
+        old=
         if [ "${has_systemd:-231}" -lt 231 ]; then
-            sed "s|/bin/syncsup|$PREFIX/bin/syncsup|; /^SystemCallFilter=/d; /^SystemCallErrorNumber=/d
-                s/^TimeoutStartSec=infinity/TimeoutStartSec=0/" "$1"
-        else
-            sed "s|/bin/syncsup|$PREFIX/bin/syncsup|" "$1"
+            old='/^SystemCallFilter=/d; /^SystemCallErrorNumber=/d
+                s/^TimeoutStartSec=infinity/TimeoutStartSec=0/'
         fi
+        sed -e "s|/bin/syncsup|$PREFIX/bin/syncsup|" -e "s|/etc/syncsup|$SYSCONFDIR/syncsup|g" \
+            -e "s|/etc/default/syncsup|$SYSCONFDIR/default/syncsup|g" \
+            -e "s|/etc/sysconfig/syncsup|$SYSCONFDIR/sysconfig/syncsup|g" \
+            -e "s|/etc/conf.d/syncsup|$SYSCONFDIR/conf.d/syncsup|g" -e "$old" "$1"
         ;;
     *) cat "$1" ;;
     esac
@@ -67,7 +70,7 @@ if [ $# -eq 1 ]; then
     plain | while IFS= read -r file; do rm -f "$DESTDIR$PREFIX/$file"; done
     below etc | while IFS= read -r file; do
         to=$DESTDIR$SYSCONFDIR/${file#etc/}
-        if cmp -s "$file" "$to"; then rm -f "$to"; fi
+        if adapted "$file" | cmp -s - "$to"; then rm -f "$to"; fi
     done
     if grep -qs "$PREFIX/bin/syncsup" "$script"; then rm -f "$script"; fi
     for dir in "$DESTDIR$PREFIX/share/doc/syncsup" "$DESTDIR$PREFIX/share/syncsup"; do

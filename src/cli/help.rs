@@ -42,7 +42,7 @@ Commands:
                    import the rsync_fail_log.sh that sersync left
   undelete PATH    show the versions of PATH in a remote's trash (absolute, or from the root of
                    the localpath); with --last or --at TIME, restore one here
-  help [TOPIC]     print this, or what to do about a message that ends with help: ...#TOPIC
+  help [TOPIC]     print this, or what to do about a message that names this topic
   demo             show all of this with private rsync daemons, in less than a minute
 
 Options of run:
@@ -135,7 +135,7 @@ syncsup 把本机目录实时同步到多台机器：用 inotify 监视变化，
                    接管 sersync 留下的 rsync_fail_log.sh
   undelete 路径    列出远端回收目录中该路径的各个版本（绝对路径，或相对于本地目录的根）；
                    加上 --last 或 --at 时间 则恢复到本机
-  help [主题]      显示本帮助；给出主题（消息末尾 # 之后的词）则显示该消息的处理办法
+  help [主题]      显示本帮助；给出主题（见消息末尾的 syncsup help 主题）则显示该消息的处理办法
   demo             用本机临时的 rsync 守护进程现场演示，不到一分钟
 
 run 的选项：

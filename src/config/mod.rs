@@ -113,7 +113,7 @@ fn merged(files: &[PathBuf]) -> Loaded {
     for file in expand(files, &mut loaded.diagnostics) {
         if let Some(why) = doubts.of(&file) {
             // It is not parsed either: its author would choose the text of the errors.
-            loaded.diagnostics.push(broken(&file, say!("ignored: {}", why)));
+            loaded.diagnostics.push(broken(&file, say!("refused: {}", why)));
             loaded.config.files.push(file);
             continue;
         }

@@ -110,6 +110,11 @@ impl Health {
         self.until().is_none_or(|until| now >= until)
     }
 
+    /// Failures in a row, with one at `now`. A job that was under way when the remote was refused meets the same failure.
+    pub fn failures_at(&self, now: Duration) -> u32 {
+        self.failures().saturating_add(self.may_try(now).into())
+    }
+
     /// The state after one more failure that may pass by itself. `wait` comes from [`backoff`].
     pub fn after_trouble(
         &self,
@@ -118,13 +123,13 @@ impl Health {
         reason: Reason,
         met_by: MetBy,
     ) -> Health {
-        let failures = self.failures().saturating_add(1);
+        let failures = self.failures_at(now);
         Health::Backoff { failures, until: now + wait, reason, met_by: self.now_met_by(met_by) }
     }
 
     /// The state after one more failure that the operator must fix.
     pub fn after_refusal(&self, now: Duration, reason: Reason, met_by: MetBy) -> Health {
-        let failures = self.failures().saturating_add(1);
+        let failures = self.failures_at(now);
         let (until, met_by) = (now + MISCONFIGURED_RETRY, self.now_met_by(met_by));
         Health::Misconfigured { failures, until, reason, met_by }
     }
@@ -137,7 +142,9 @@ impl Health {
             Health::Backoff { reason, .. } => (1, Some(reason.clone())),
             Health::Misconfigured { reason, .. } => (2, Some(reason.clone())),
         };
-        self.failures().is_power_of_two() || (kind(self) != kind(before) && self.failures() < 8)
+        let one_more = self.failures() != before.failures();
+        (one_more && self.failures().is_power_of_two())
+            || (kind(self) != kind(before) && self.failures() < 8)
     }
 }
 
@@ -220,6 +227,19 @@ mod tests {
         }
         assert_eq!(logged, 7, "1, 2, 4, 8, 16, 32, 64");
         assert!(Health::Good.may_try(Duration::ZERO));
+    }
+
+    #[test]
+    fn jobs_that_were_under_way_meet_the_same_failure() {
+        let at = Duration::from_secs;
+        let first = Health::Good.after_refusal(at(1), reason("no module"), MetBy::Push);
+        let second = first.after_refusal(at(2), reason("no module"), MetBy::Any);
+        assert_eq!(second.failures(), 1);
+        assert!(first.worth_logging(&Health::Good) && !second.worth_logging(&first));
+        let other = second.after_trouble(at(3), at(1), reason("down"), MetBy::Any);
+        assert!(other.failures() == 1 && other.worth_logging(&second), "another message");
+        let next = other.after_trouble(at(4), at(1), reason("down"), MetBy::Any);
+        assert!(next.failures() == 2 && next.worth_logging(&other));
     }
 
     #[test]

@@ -1033,7 +1033,7 @@ impl State {
                 self.reach.failed(trouble, now);
                 let failures = match trouble {
                     Trouble::Killed => 1,
-                    _ => self.health.failures() + 1,
+                    _ => self.health.failures_at(now),
                 };
                 let wait = backoff(failures, jitter(now));
                 self.health.after_trouble(now, wait, reason, met_by)
@@ -1078,7 +1078,7 @@ impl State {
                 }
             }
             LocalError::System(why) => {
-                let wait = backoff(self.health.failures() + 1, jitter(now));
+                let wait = backoff(self.health.failures_at(now), jitter(now));
                 let reason = Reason::new(HelpTopic::LocalError, why);
                 let next = self.health.after_trouble(now, wait, reason.clone(), MetBy::Any);
                 if next.worth_logging(&self.health) {

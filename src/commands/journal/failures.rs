@@ -296,11 +296,18 @@ fn rows(failures: &[Failure], now_ms: i64) -> String {
 }
 
 fn change(places: &[LocalPathFailures], which: &Which, forget: bool) -> Result<Exit> {
-    let mut total = 0;
+    let mut any = false;
     for place in places {
-        for FailureParty { whose, .. } in &place.parties {
+        for FailureParty { whose, help, .. } in &place.parties {
             let count = place.change(whose, forget)?;
-            total += count;
+            // A remote in trouble or held may have no path that fails. It is tried, too.
+            let tried = !forget && help.is_some() && which.paths.is_empty();
+            let remote = matches!(whose, Whose::Remote(_));
+            any |= count > 0;
+            if count == 0 && tried && remote && matches!(place.keeper, Keeper::Instance(_)) {
+                any = true;
+                print(&say!("{} {}: {}\n", place.watch, shown(whose), say!("retried now")));
+            }
             if count > 0 {
                 let paths = counted(count, words::PATHS);
                 let done = match (forget, whose, &place.keeper) {
@@ -315,7 +322,7 @@ fn change(places: &[LocalPathFailures], which: &Which, forget: bool) -> Result<E
             }
         }
     }
-    if total == 0 {
+    if !any {
         print(&nothing(which));
     }
     Ok(Exit::Ok)

@@ -241,7 +241,7 @@ pub const MESSAGES: &[Message] = &[
         "这个注释一直延续到第 {} 行，其中又有一个 `<!--`；是不是忘了结束？",
     ),
     ("log has changed, which takes effect at the next start", "log 已改动，下次启动时生效"),
-    ("ignored: {}", "拒绝使用：{}"),
+    ("refused: {}", "拒绝使用：{}"),
     ("cannot be read: {}", "无法读取：{}"),
     (
         "contains no *.xml, *.yaml or *.yml; add a configuration",
