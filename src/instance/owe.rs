@@ -5,7 +5,7 @@ use super::directories::{Directories, make_private};
 use super::localpaths;
 use super::lock::{LOCK_NAME, taken};
 use super::quarantine::{self, clean_journal};
-use crate::config::model::{Config, Remote};
+use crate::config::model::{Config, Remote, plugin_names};
 use crate::error::{Error, Result};
 use crate::journal::{Events, Journal, JournalError, Owe, Scope, Settlement};
 use crate::language::say;
@@ -66,6 +66,7 @@ pub fn owe_offline(
     clean_journal(
         &dir,
         &names,
+        &plugin_names(&configured.localpath.plugins),
         quarantine::first_copy(&configured.localpath).as_ref(),
         &log::logger(false),
     )?;

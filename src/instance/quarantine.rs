@@ -121,12 +121,13 @@ pub fn first_copy(localpath: &LocalPath) -> Option<ReconcileReason> {
     localpath.first_copy.then_some(ReconcileReason::NewRemote)
 }
 
-/// Forgets remotes that are no longer configured, and creates rows for new ones; `first` is the reason for the first
-/// comparison of these. True if every remote is reconciled: the journal was lost, or it was unreadable and has been
+/// Forgets remotes and plugins that are no longer configured, and creates rows for new ones, before anything is marked:
+/// earlier marks would never reach them. `first` is the reason for the first comparison of new remotes. True if every remote is reconciled: the journal was lost, or it was unreadable and has been
 /// quarantined, now or by a supervisor that died during that.
 pub fn clean_journal(
     dir: &Path,
     names: &BTreeSet<String>,
+    plugins: &[String],
     first: Option<&ReconcileReason>,
     log: &Logger,
 ) -> Result<bool> {
@@ -136,7 +137,12 @@ pub fn clean_journal(
             journal.forget_remote(name)?;
             info!(log, "forgot remote {name}: it is no longer configured");
         }
-        register(dir, names, first)
+        register(dir, names, first)?;
+        journal.set_plugins(plugins)
+    };
+    let begin = || {
+        begin_new(dir, names)?;
+        Journal::open(dir)?.set_plugins(plugins)
     };
     let refused = |e: &dyn std::fmt::Display| {
         Error::system(say!("cannot open the journal in {}", dir.display()), e)
@@ -145,13 +151,13 @@ pub fn clean_journal(
     if !resumed && is_lost(dir).map_err(|e| refused(&e))? {
         // SQLite would replay the leftovers of a lost database into a new one.
         quarantine(dir, &stamp()).map_err(|e| refused(&e))?;
-        begin_new(dir, names).map_err(|e| refused(&e))?;
+        begin().map_err(|e| refused(&e))?;
         crit!(log, "the journal in {} was lost; reconciling every remote", dir.display());
         return Ok(true);
     }
     match clean() {
         Ok(()) if resumed => {
-            begin_new(dir, names).map_err(|e| refused(&e))?;
+            begin().map_err(|e| refused(&e))?;
             warn!(log, "the journal was set aside earlier; reconciling every remote");
             Ok(true)
         }
@@ -159,7 +165,7 @@ pub fn clean_journal(
         Err(JournalError::Refused(why)) => Err(refused(&why)),
         Err(JournalError::Damaged(why)) => {
             let quarantined = quarantine(dir, &stamp()).map_err(|e| refused(&e))?;
-            begin_new(dir, names).map_err(|e| refused(&e))?;
+            begin().map_err(|e| refused(&e))?;
             crit!(
                 log,
                 "the journal was damaged ({why}) and was set aside as {}; reconciling every remote",
@@ -207,12 +213,12 @@ mod tests {
             let dir = dir.path();
             std::fs::write(dir.join(trace), "").unwrap();
             std::fs::write(dir.join("journal.db-wal"), "of another").unwrap();
-            assert_eq!(clean_journal(dir, &names, None, &log).unwrap(), lost, "{trace}");
+            assert_eq!(clean_journal(dir, &names, &[], None, &log).unwrap(), lost, "{trace}");
             let mut journal = Journal::open(dir).unwrap();
             let row = journal.remote("r", None).unwrap();
             assert_eq!(row.reconcile.is_some(), lost, "{trace}");
             drop(journal);
-            assert!(!clean_journal(dir, &names, None, &log).unwrap(), "{trace}: once");
+            assert!(!clean_journal(dir, &names, &[], None, &log).unwrap(), "{trace}: once");
         }
     }
 
@@ -238,7 +244,7 @@ mod tests {
                     begin_new(dir, &names).unwrap();
                 }
             }
-            assert_eq!(clean_journal(dir, &names, None, &log).unwrap(), died < 3, "{died}");
+            assert_eq!(clean_journal(dir, &names, &[], None, &log).unwrap(), died < 3, "{died}");
             let mut journal = Journal::open(dir).unwrap();
             assert_eq!(journal.remote_names().unwrap(), ["r"], "{died}");
             let row = journal.remote("r", None).unwrap();

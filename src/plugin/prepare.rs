@@ -28,11 +28,12 @@ pub fn take_lock(dir: &Path, control: &mut Control) -> Result<Lock, String> {
     Ok(lock)
 }
 
+/// Opens the journal. Also returns the alarms that were sounded.
 pub fn open_journal(
     start: &PluginStart,
     control: &mut Control,
     log: &Logger,
-) -> Result<Journal, String> {
+) -> Result<(Journal, Vec<(String, i64)>), String> {
     // Removes the fail log parts of plugins that are gone.
     let ours: Vec<String> = start.names.iter().map(|n| plugin_fail_log_part(n)).collect();
     for entry in std::fs::read_dir(&start.state_dir).into_iter().flatten().flatten() {
@@ -41,10 +42,14 @@ pub fn open_journal(
             let _ = std::fs::remove_file(entry.path());
         }
     }
-    begin::open_journal(control, log, &FromPlugin::Alive, FromPlugin::Damaged, || {
-        let mut journal = Journal::open(&start.state_dir)?;
-        // The supervisor has created them. After a damaged journal, the plugin runner creates them.
-        journal.set_plugins(&start.names)?;
-        Ok(journal)
-    })
+    let mut told = Vec::new();
+    let journal =
+        begin::open_journal(control, log, &FromPlugin::Alive, FromPlugin::Damaged, || {
+            let mut journal = Journal::open(&start.state_dir)?;
+            // The supervisor has created them. After a damaged journal, the plugin runner creates them.
+            journal.set_plugins(&start.names)?;
+            told = journal.alarms()?;
+            Ok(journal)
+        })?;
+    Ok((journal, told))
 }

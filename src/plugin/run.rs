@@ -138,7 +138,7 @@ impl Runner {
         log: Logger,
     ) -> Result<Self, String> {
         let lock = take_lock(&start.state_dir, &mut control)?;
-        let journal = open_journal(&start, &mut control, &log)?;
+        let (journal, told) = open_journal(&start, &mut control, &log)?;
         let mut stations = Vec::new();
         let plugins = &start.localpath.plugins;
         for ((name, key), plugin) in
@@ -146,7 +146,6 @@ impl Runner {
         {
             stations.push(Station::new(name, key.clone(), plugin.clone())?);
         }
-        let told = journal.alarms().map_err(|e| e.to_string())?;
         let pool = Pool::new().map_err(|e| format!("cannot create a pipe: {e}"))?;
         let mut runner = Self {
             control,

@@ -68,26 +68,31 @@ pub fn prepare_under(
     journal.set_longest_delay(longest_delay_ms(&start));
     let name = start.remote.name();
     let first = start.localpath.first_copy.then(|| (&ReconcileReason::NewRemote, clock::wall_ms()));
-    let row = journal.remote(&name, first).map_err(|e| e.to_string())?;
+    let supervisor = SupervisorLink::new(control);
+    let unusable = |error: JournalError| {
+        supervisor.report_damage(&error);
+        error.to_string()
+    };
+    let row = journal.remote(&name, first).map_err(unusable)?;
     let filter = Filter::new(&start.localpath.filter).map_err(|errors| {
         format!("the filter: {}", errors.first().map(|e| e.text.clone()).unwrap_or_default())
     })?;
-    let supervisor = SupervisorLink::new(control);
     let master = Master::new(&start, lock, logger.clone());
     let settings = settings(&start);
     let remote_state = RemoteState::new(&row);
+    let link = supervisor.clone();
     let mut context =
-        Context::new(start, journal, remote_state, filter, master, supervisor, logger.clone());
-    context.recall_window().map_err(|e| e.to_string())?;
-    context.recall_linked(clock::wall_ms()).map_err(|e| e.to_string())?;
-    let scrub = Scrub::new(&mut context, clock::boot()).map_err(|e| e.to_string())?;
-    let begun = begun(&mut context, &row).map_err(|e| e.to_string())?;
+        Context::new(start, journal, remote_state, filter, master, link, logger.clone());
+    context.recall_window().map_err(unusable)?;
+    context.recall_linked(clock::wall_ms()).map_err(unusable)?;
+    let scrub = Scrub::new(&mut context, clock::boot()).map_err(unusable)?;
+    let begun = begun(&mut context, &row).map_err(unusable)?;
     let returned = Returned::default();
     let reconcile = Reconcile::new(row.reconcile, row.held, row.reconciled_at_ms);
     let state = State::new(settings, reconcile, returned.clone(), logger);
     // Entries that a killed predecessor left in the fail log may be settled.
     if context.start.localpath.fail_log.is_some() {
-        context.write_fail_log(None).map_err(|e| e.to_string())?;
+        context.write_fail_log(None).map_err(unusable)?;
         context.supervisor.send(&FromPusher::FailLog);
     }
     let jobs = Jobs::new(scrub, clock::wall_ms());

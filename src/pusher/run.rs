@@ -95,7 +95,8 @@ impl Pusher {
             status: Status::default(),
             exit: None,
         };
-        pusher.step(prepared.begun)?;
+        let begun = pusher.step(prepared.begun);
+        begun.inspect_err(|error| pusher.context.supervisor.report_damage(error))?;
         Ok(pusher)
     }
 
@@ -103,11 +104,10 @@ impl Pusher {
         loop {
             match self.turn() {
                 Ok(()) => {}
-                Err(JournalError::Damaged(why)) => {
-                    slog::error!(self.context.log, "the journal is damaged"; "why" => &why);
+                Err(error @ JournalError::Damaged(_)) => {
+                    slog::error!(self.context.log, "cannot use the journal"; "why" => error.to_string());
                     self.jobs.kill();
-                    // The supervisor quarantines the journal when this process has exited.
-                    self.context.supervisor.send(&FromPusher::Damaged(why));
+                    self.context.supervisor.report_damage(&error);
                     return 1;
                 }
                 Err(JournalError::Refused(why)) => {

@@ -746,6 +746,7 @@ fn owe(dir: &str) -> Owe {
 fn the_first_answer_of_the_port_ends_the_wait_of_a_remote_that_was_down() {
     let mut machine = Machine::running();
     for _ in 0..7 {
+        machine.now = machine.state.health().until().unwrap_or(machine.now);
         machine.push_fails(UNREACHABLE, REFUSED);
     }
     let until = machine.state.health().until().unwrap();

@@ -1,6 +1,7 @@
 //! The connection to the supervisor, shared by everything that may work for long: the supervisor kills a child that is
 //! silent for too long.
 
+use crate::journal::JournalError;
 use crate::message::{FromPusher, Pulse, ToPusher};
 use crate::sys::channel::{Channel, Received};
 use crate::sys::clock;
@@ -37,6 +38,13 @@ impl SupervisorLink {
     pub fn send_at(&self, message: &FromPusher, now: Duration) {
         self.pulse(|pulse| pulse.sent(now));
         self.say(message);
+    }
+
+    /// Reports a damaged journal: the supervisor quarantines it when this process has exited.
+    pub fn report_damage(&self, error: &JournalError) {
+        if let JournalError::Damaged(why) = error {
+            self.send(&FromPusher::Damaged(why.clone()));
+        }
     }
 
     /// Sends a heartbeat during long work. It sends one only if it is due, so it may be called for every line read.

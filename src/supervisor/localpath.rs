@@ -17,7 +17,6 @@ use crate::instance::localpaths::ConfiguredLocalPath;
 use crate::instance::lock::{LOCK_NAME, taken};
 use crate::instance::note::StateNote;
 use crate::instance::quarantine::{self, clean_journal};
-use crate::journal::Journal;
 use crate::language::say;
 use crate::message::{
     FromWatcher, OpenFiles, PusherStart, Role, SlotKind, ToPusher, ToWatcher, WatcherStart,
@@ -151,15 +150,10 @@ impl SupervisedLocalPath {
         let quarantined = clean_journal(
             &dir,
             &names,
+            &plugin_names(&configured.localpath.plugins),
             quarantine::first_copy(&configured.localpath).as_ref(),
             &log,
         )?;
-        // Before anything is marked: earlier marks would never reach a new plugin.
-        Journal::open(&dir)
-            .and_then(|mut j| j.set_plugins(&plugin_names(&configured.localpath.plugins)))
-            .map_err(|e| {
-                Error::system(say!("cannot record the plugins in {}", dir.display()), e)
-            })?;
         let reconcile =
             if quarantined { Some(&ReconcileReason::JournalSetAside) } else { reconcile };
         let mut title = OsString::from("syncsup: watcher ");

@@ -6,9 +6,10 @@ use crate::common::procs::Proc;
 use crate::common::wait::{DEADLINE, holds_for, poll, wait_for};
 use crate::common::world::{Setup, World, populate, write};
 use nix::sys::signal::Signal;
+use rusqlite::Connection;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::time::Duration;
 use syncsup::sys::fault_point::Point;
 
@@ -428,6 +429,45 @@ fn a_damaged_journal_is_quarantined_and_everything_reconciled() {
         |name: &std::ffi::OsString| name.as_encoded_bytes().starts_with(b"journal.db.damaged-");
     assert!(names.iter().any(aside), "not set aside: {names:?}");
     assert!(w.instance.log_text().contains("was set aside as"), "{}", w.instance.report());
+}
+
+/// Whichever page is damaged, and whichever process reads it first.
+#[test]
+fn damage_of_any_table_of_the_journal_is_survived() {
+    let mut w = World::start(1);
+    populate(&w.master, 3, 3);
+    w.wait_identical();
+    w.wait_in_sync();
+    w.instance.kill9();
+    let states = fs::read_dir(w.instance.state_dir()).unwrap().flatten();
+    let journal = states.map(|d| d.path().join("journal.db")).find(|j| j.exists()).unwrap();
+    let roots = || {
+        let db = Connection::open(&journal).unwrap();
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        let size: u32 = db.query_row("PRAGMA page_size", [], |row| row.get(0)).unwrap();
+        let sql = "SELECT name, rootpage FROM sqlite_master WHERE rootpage > 0 ORDER BY name";
+        let mut query = db.prepare(sql).unwrap();
+        let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?)));
+        let at = |(name, page): (String, u32)| (name, u64::from((page - 1) * size));
+        rows.unwrap().map(|row| at(row.unwrap())).collect::<Vec<_>>()
+    };
+    let names: Vec<String> = roots().into_iter().map(|(name, _)| name).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for (n, name) in names.iter().enumerate() {
+        let at = roots().into_iter().find(|(other, _)| other == name).unwrap().1;
+        let file = OpenOptions::new().write(true).open(&journal).unwrap();
+        file.write_all_at(&[0xa5; 200], at).unwrap();
+        fs::remove_file(w.at(&format!("dir{:03}/file{:03}", n / 3 % 3, n % 3))).unwrap();
+        w.write("changed", name);
+        w.run(&[]);
+        println!("{name}");
+        w.wait_identical_within(DEADLINE);
+        w.wait_in_sync();
+        populate(&w.master, 3, 3);
+        w.wait_identical_within(DEADLINE);
+        w.wait_in_sync();
+        w.instance.kill9();
+    }
 }
 
 #[test]

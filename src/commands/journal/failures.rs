@@ -306,7 +306,7 @@ fn change(places: &[LocalPathFailures], which: &Which, forget: bool) -> Result<E
             any |= count > 0;
             if count == 0 && tried && remote && matches!(place.keeper, Keeper::Instance(_)) {
                 any = true;
-                print(&say!("{} {}: {}\n", place.watch, shown(whose), say!("retried now")));
+                print(&say!("{} {}: retried now\n", place.watch, shown(whose)));
             }
             if count > 0 {
                 let paths = counted(count, words::PATHS);

@@ -72,6 +72,7 @@ pub const MESSAGES: &[Message] = &[
     ),
     ("dropped; their next change causes a call", "不再记录；它们下次改动时会再调用"),
     ("retried now", "现在重试"),
+    ("{} {}: retried now\n", "{} {}: 现在重试\n"),
     ("retried when an instance starts", "等到有实例启动时重试"),
     ("waiting for its turn", "正在等待轮到它"),
     (", {}", "，{}"),

@@ -102,7 +102,6 @@ pub const MESSAGES: &[Message] = &[
         "{} 是 {}；请用 sysctl -w {}={} 调高，如果达到的是 ulimit -n 的限制则调高后者",
     ),
     ("raise fs.inotify.max_user_instances", "请调高 fs.inotify.max_user_instances"),
-    ("cannot record the plugins in {}", "无法在 {} 中记录插件"),
     ("localpath {}: cannot create an inotify descriptor", "本地目录 {}：无法创建 inotify 描述符"),
     ("cannot create a wake pipe", "无法创建唤醒用的管道"),
     ("cannot limit core files", "无法限制 core 文件"),
