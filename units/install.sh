@@ -33,8 +33,9 @@ fi
 below() { find "$1" -type f | sort; }
 plain() { for dir in bin lib share; do below "$dir"; done; }
 
-# The program and the administrator's files have other paths here than in this directory. A systemd before 231 (CentOS 7 has 219) does not know
-# groups of system calls and would refuse all of them, and it does not know this word for no limit.
+# The program and the administrator's files have other paths here than in this directory. A systemd before 231
+# (CentOS 7 has 219) does not know groups of system calls and would refuse all of them, and it does not know this word
+# for no limit.
 adapted() {
     case $1 in
     lib/systemd/system/*.service | init/* | etc/*)

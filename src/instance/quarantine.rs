@@ -122,8 +122,9 @@ pub fn first_copy(localpath: &LocalPath) -> Option<ReconcileReason> {
 }
 
 /// Forgets remotes and plugins that are no longer configured, and creates rows for new ones, before anything is marked:
-/// earlier marks would never reach them. `first` is the reason for the first comparison of new remotes. True if every remote is reconciled: the journal was lost, or it was unreadable and has been
-/// quarantined, now or by a supervisor that died during that.
+/// earlier marks would never reach them. `first` is the reason for the first comparison of new remotes. True if every
+/// remote is reconciled: the journal was lost, or it was unreadable and has been quarantined, now or by a supervisor
+/// that died during that.
 pub fn clean_journal(
     dir: &Path,
     names: &BTreeSet<String>,

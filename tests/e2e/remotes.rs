@@ -171,6 +171,10 @@ fn a_wrong_password_is_reported_and_a_right_one_works() {
         r["state"] == "held" && r["reason"].is_string()
     });
     assert!(held["reason"].as_str().unwrap().contains("auth"), "not in rsync's words: {held}");
+    // It is tried, although no path fails.
+    let retry = w.instance.command(&["journal", "retry"]);
+    let said = String::from_utf8_lossy(&retry.stdout).into_owned();
+    assert!(said.ends_with(&format!("{}: retried now\n", w.remotes[0].name())), "{said}");
     wait_healthy(&w);
     std::fs::write(w.remotes[0].password_file(), "hunter2\n").unwrap();
     // Retried every minute and on request; the test waits for the rest.

@@ -121,7 +121,8 @@ impl Rsyncing for Push {
     }
 
     fn idles(&self, now: Duration) -> bool {
-        self.run.as_ref().is_some_and(|(_, _, run)| run.idles(now))
+        // A refused step waits, too, for up to ten seconds.
+        self.run.as_ref().map_or(self.refused.is_some(), |(_, _, run)| run.idles(now))
     }
 
     fn poll_after(&self) -> Option<Duration> {

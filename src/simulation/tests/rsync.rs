@@ -615,7 +615,7 @@ impl Transfer {
     }
 
     /// Gives the two names of a listed file to one file of the slave: to the one that has the first of them, in rsync's
-    /// order, if that is as it was listed; the order of `name` and the other one does not matter.
+    /// order, if that is as it was listed.
     fn link(&self, name: &Path) {
         let inode = |name: &Path| Some(fs::symlink_metadata(self.source().join(name)).ok()?.ino());
         let other = self.list.keys().find(|other| *other != name && inode(other) == inode(name));
@@ -736,6 +736,7 @@ fn attributes(path: &Path, seen: &Seen) {
         let _ = file.set_times(FileTimes::new().set_modified(time));
     }
 }
+
 /// What rsync orders a file by: in each directory the files come first.
 fn order(file: &Path) -> Vec<(bool, Vec<u8>)> {
     let names: Vec<&[u8]> = file.iter().map(|name| name.as_bytes()).collect();
