@@ -13,7 +13,6 @@ use crate::instance::directories::Directories;
 use crate::language::{Language, listed, say};
 use crate::log_settings::{self, LogFormat};
 use crate::sys::output::{self, complain};
-use crate::sys::session;
 use lexopt::Arg;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -162,8 +161,7 @@ struct Words {
 /// Parses a command line that begins with the program's name. Errors: usage, on one line.
 pub fn parse(args: &[OsString]) -> Result<Invocation> {
     let mut words = read(args)?;
-    let env = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let defaults = Directories::default_for(session::user(), env);
+    let defaults = Directories::defaults();
     let directories = Directories {
         state: absolute(words.state.take().unwrap_or(defaults.state))?,
         run: absolute(words.run.take().unwrap_or(defaults.run))?,

@@ -26,6 +26,16 @@ impl From<Exit> for std::process::ExitCode {
     }
 }
 
+/// What the system says, without the number that Rust appends: `No such file or directory`.
+pub fn without_number(error: &dyn fmt::Display) -> String {
+    let text = error.to_string();
+    let cut = text.strip_suffix(')').and_then(|t| t.rsplit_once(" (os error "));
+    match cut {
+        Some((words, number)) if number.bytes().all(|b| b.is_ascii_digit()) => words.to_owned(),
+        _ => text,
+    }
+}
+
 /// An error for the user: what happened, where and what to do, and the exit status of the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -46,7 +56,7 @@ impl Error {
 
     /// The system refused something; `what` names the step and the object.
     pub fn system(what: impl fmt::Display, why: impl fmt::Display) -> Self {
-        Self { exit: Exit::System, text: format!("{what}: {why}") }
+        Self { exit: Exit::System, text: format!("{what}: {}", without_number(&why)) }
     }
 
     /// An error with the given exit status.
@@ -62,3 +72,17 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_number_of_the_system_is_left_out() {
+        let missing = std::io::Error::from_raw_os_error(2);
+        assert_eq!(without_number(&missing), "No such file or directory");
+        for text in ["a (os error x)", "a (os error 2) b", "(os error 2", "a (b)"] {
+            assert_eq!(without_number(&text), text);
+        }
+    }
+}

@@ -26,7 +26,7 @@ Commands:
   stop             let running pushes finish, then stop the instance
   reload           read the configuration again and apply what changed
   sync [NAME]...   reconcile now, and show progress until done (NAME: a localpath or a remote)
-  release NAME     resume a held remote, or accept a replaced localpath as it is now
+  release NAME     let a remote delete what the guard holds, or accept a replaced localpath
   wait [PATH]...   return when all changes made so far, at PATH or anywhere, are on the remotes
   verify [PATH]    compare a localpath, or PATH in it, with its remotes and show what differs
   journal [list|retry|drop] [PATH]...
@@ -122,7 +122,7 @@ syncsup 把本机目录实时同步到多台机器：用 inotify 监视变化，
   stop             等正在进行的推送完成，然后停止
   reload           重新读取配置，只影响有改动的部分
   sync [名称]...   立即比对并显示进度直到完成（名称：本地目录或远端）
-  release 名称     让被暂停的远端继续，或接受已被替换的本地目录
+  release 名称     放行被删除保护拦下的删除，或接受已被替换的本地目录
   wait [路径]...   等到此前的全部改动（或给定路径下的改动）都已到达远端后才返回
   verify [路径]    比对一个本地目录（或其中的某个路径），列出不同之处
   journal [list|retry|drop] [路径]...

@@ -1,7 +1,7 @@
 //! `syncsup check`: prints what a configuration means, or everything that is wrong with it.
 
 use super::invocation::Invocation;
-use super::{print, table};
+use super::{print, status, table};
 use crate::config::diagnostic::{Severity, has_errors};
 use crate::config::model::{Call, Config, LocalPath, Remote, plugin_titles};
 use crate::config::probe::{Machine, Probe};
@@ -52,6 +52,8 @@ pub fn run(invocation: &Invocation, connect: bool) -> Result<Exit> {
     if !has_errors(&diagnostics) {
         diagnostics.extend(check::machine(&loaded.config, &Machine));
     }
+    // The errors come last: they are what must be mended now.
+    diagnostics.sort_by_key(|found| found.severity == Severity::Error);
     for found in &diagnostics {
         complain(&found.to_string());
     }
@@ -191,7 +193,8 @@ fn try_all(config: &Config) -> Result<bool> {
                     }
                 }
                 Err(Reason { why, help }) => {
-                    print(&say!("{}: FAILED: {}\n    help: {}\n", place, why, help.command()));
+                    let help = status::help(help);
+                    print(&say!("{}: FAILED: {}\n    {}\n", place, why, help));
                 }
             }
         }

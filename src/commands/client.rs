@@ -1,6 +1,6 @@
 //! Communicates with running supervisors: finds them and sends one request, with a time limit.
 
-use super::invocation::Invocation;
+use super::invocation::{Command, Invocation};
 use crate::error::{Error, Exit, Result};
 use crate::instance::directories::{instance, is_of_module, started_with, with_module, words_of};
 use crate::language::{Language, listed, say};
@@ -102,24 +102,42 @@ fn one_of(mut running: Vec<RunningInstance>, invocation: &Invocation) -> Result<
 /// The error if no supervisor is running.
 pub fn none(invocation: &Invocation) -> Error {
     let dir = invocation.directories.run.display();
-    let of = match &invocation.files[..] {
-        [] => String::new(),
-        files => say!(
-            " with {}",
-            listed(&files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>())
-        ),
-    };
-    let text = match &invocation.module {
-        Some(kind) => say!(
-            "no supervisor runs{} -m {} (looked in {}); start one with `syncsup -d -m {}`",
-            of,
-            kind,
-            dir,
-            kind
-        ),
-        None => say!("no supervisor runs{} (looked in {}); start one with `syncsup -d`", of, dir),
-    };
-    Error::new(Exit::NotRunning, text)
+    let shown: Vec<String> = invocation.files.iter().map(|f| f.display().to_string()).collect();
+    let mut of = if shown.is_empty() { String::new() } else { say!(" with {}", listed(&shown)) };
+    of += &module_option(invocation.module.as_deref());
+    let text = say!("no supervisor runs{} (looked in {})", of, dir);
+    Error::new(Exit::NotRunning, text + &instead(invocation))
+}
+
+/// What to do without a running supervisor.
+fn instead(invocation: &Invocation) -> String {
+    let missing = |file: &&PathBuf| file.symlink_metadata().is_err();
+    if let Some(file) = invocation.files.iter().find(missing) {
+        return say!("; {}: no such file", file.display());
+    }
+    match &invocation.command {
+        Command::Stop => return String::new(),
+        // A repair marks, and that needs an instance.
+        Command::Verify(verify) if !verify.repair => {
+            return say!("; to compare without one, name its configuration with -o");
+        }
+        _ => {}
+    }
+    let files = invocation.files.iter().map(|file| file_option(file));
+    let options = files.collect::<String>()
+        + &module_option(invocation.module.as_deref())
+        + &invocation.directories.options();
+    say!("; start one with `syncsup -d{}`", options)
+}
+
+/// ` -o FILE`
+fn file_option(file: &Path) -> String {
+    format!(" -o {}", quoted_text(file.as_os_str().as_bytes()))
+}
+
+/// ` -m KIND`
+fn module_option(module: Option<&str>) -> String {
+    module.map_or(String::new(), |kind| format!(" -m {kind}"))
 }
 
 fn sockets(dir: &Path) -> Result<Vec<PathBuf>> {
@@ -150,9 +168,8 @@ impl RunningInstance {
         let Some((files, module)) = run.zip(id).and_then(|(run, id)| words_of(run, id)) else {
             return self.0.display().to_string();
         };
-        let file = |f: &PathBuf| format!("-o {}", quoted_text(f.as_os_str().as_bytes()));
-        let module = module.map(|kind| format!("-m {kind}"));
-        files.iter().map(file).chain(module).collect::<Vec<_>>().join(" ")
+        let files = files.iter().map(|file| file_option(file)).collect::<String>();
+        (files + &module_option(module.as_deref())).trim_start().to_owned()
     }
 
     /// Sends a request, and waits up to `patience` for the answer. A refusal is an error with exit status 1, or 5 if this

@@ -14,7 +14,7 @@ use crate::path::{OsBytes, printable};
 pub fn run(invocation: &Invocation, name: &str, show: bool) -> Result<Exit> {
     let instance = client::the_one(invocation)?;
     if show {
-        return show_deletions(&instance, name);
+        return show_deletions(&instance, name, &invocation.directories.run_option());
     }
     let status = instance.status()?;
     if let Some(why) = nothing_held(&status, name) {
@@ -47,7 +47,7 @@ fn named<'a>(
 }
 
 /// Compares, and lists what would be deleted. Exit status 1 if that cannot be determined.
-fn show_deletions(instance: &RunningInstance, name: &str) -> Result<Exit> {
+fn show_deletions(instance: &RunningInstance, name: &str, run_option: &str) -> Result<Exit> {
     let status = instance.status()?;
     let mut pairs = Vec::new();
     for localpath in &status.localpaths {
@@ -59,8 +59,9 @@ fn show_deletions(instance: &RunningInstance, name: &str) -> Result<Exit> {
     if pairs.is_empty() {
         let name = printable(name.as_bytes());
         return Err(Error::usage(say!(
-            "{}: no such localpath or remote; see `syncsup status`",
-            name
+            "{}: no such localpath or remote; see `syncsup status{}`",
+            name,
+            run_option
         )));
     }
     let mut known = true;

@@ -33,7 +33,8 @@ pub fn run(
     let line = |text: &str| print(&format!("{text}\n"));
     if daemon {
         let pid = daemon::start(&options, &invocation.words, &line)?;
-        print(&say!("syncsup runs as a daemon, pid {}; see `syncsup status`\n", pid));
+        let option = options.directories.run_option();
+        print(&say!("syncsup runs as a daemon, pid {}; see `syncsup status{}`\n", pid, option));
         return Ok(Exit::Ok);
     }
     let mut bars = Bars::new();

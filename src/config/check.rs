@@ -48,7 +48,25 @@ pub fn across(config: &mut Config) -> Vec<Diagnostic> {
             overlaps(before, localpath, &mut found);
         }
     }
+    found.extend(without_users(config));
     found
+}
+
+/// Password files of remotes that log in without the name of a user. Each file is named once.
+fn without_users(config: &Config) -> Vec<Diagnostic> {
+    let mut said = BTreeSet::new();
+    let remotes = config.localpaths.iter().flat_map(|l| &l.remotes);
+    let without = remotes.filter(|remote| remote.peer.user.is_none()).filter_map(|remote| {
+        let file = remote.peer.password_file.as_ref()?;
+        said.insert(file.clone()).then(|| {
+            let text = say!(
+                "password_file {} is given without a user: rsync logs in with the name of the user that runs it; add `user: NAME`, a name in the `auth users` of the module",
+                file
+            );
+            finding(Severity::Warning, &remote.place, text)
+        })
+    });
+    without.collect()
 }
 
 fn same_place(a: &Remote, b: &Remote) -> bool {

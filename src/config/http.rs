@@ -114,7 +114,7 @@ pub fn check(server: &HttpServer, probe: &dyn Probe) -> Option<Diagnostic> {
                  `http: {listen: '{}', token_file: /etc/syncsup/token}`, or listen on 127.0.0.1:{}",
                 at,
                 at,
-                PORT
+                at.port()
             )
         }
         // Only the service has it.

@@ -37,6 +37,7 @@ mod yaml_text;
 mod yaml_values;
 mod yaml_verify;
 
+use crate::error::without_number;
 use crate::language::say;
 use crate::path::as_written;
 use crate::trust::{self, User};
@@ -172,7 +173,7 @@ fn expand(files: &[PathBuf], found: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
         let entries = match entries {
             Ok(entries) => entries,
             Err(error) => {
-                found.push(broken(file, say!("cannot be read: {}", error)));
+                found.push(broken(file, say!("cannot be read: {}", without_number(&error))));
                 continue;
             }
         };
@@ -207,7 +208,7 @@ fn content(file: &Path) -> Result<Vec<u8>, String> {
                     "is a symbolic link to {}, which does not exist; correct or remove it",
                     as_written(target.as_os_str().as_encoded_bytes())
                 ),
-                _ => say!("cannot be read: {}", error),
+                _ => say!("cannot be read: {}", without_number(&error)),
             };
             return Err(text);
         }
@@ -220,5 +221,5 @@ fn content(file: &Path) -> Result<Vec<u8>, String> {
     if !seen.is_file() && !given_by_shell {
         return Err(say!("is not a regular file; a configuration must be one"));
     }
-    fs::read(file).map_err(|error| say!("cannot be read: {}", error))
+    fs::read(file).map_err(|error| say!("cannot be read: {}", without_number(&error)))
 }

@@ -8,6 +8,7 @@ use crate::error::{Error, Exit, Result};
 use crate::journal::FILE_NAME;
 use crate::language::say;
 use crate::path::{OsBytes, printable};
+use crate::shell::quoted_text;
 use crate::sys::account::Account;
 use crate::sys::files::Root;
 use crate::sys::hand_over::{self, NotHandedOver, Owner};
@@ -55,6 +56,22 @@ impl Directories {
         Self { state, run }
     }
 
+    /// The defaults of this user.
+    pub fn defaults() -> Self {
+        let env = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        Self::default_for(User::current().uid, env)
+    }
+
+    /// ` --run-dir DIR` for a command that is suggested to the user; nothing for the default of this user.
+    pub fn run_option(&self) -> String {
+        option("--run-dir", &self.run, &Self::defaults().run)
+    }
+
+    /// The same for a command that starts an instance.
+    pub fn options(&self) -> String {
+        option("--state-dir", &self.state, &Self::defaults().state) + &self.run_option()
+    }
+
     /// A file of the instance in the run directory.
     pub fn run_file(&self, instance: &str, extension: &str) -> PathBuf {
         self.run.join(format!("{instance}.{extension}"))
@@ -96,6 +113,13 @@ impl Directories {
             return Err(Error::usage(text));
         }
         Ok(())
+    }
+}
+
+fn option(name: &str, given: &Path, default: &Path) -> String {
+    match given == default {
+        true => String::new(),
+        false => format!(" {name} {}", quoted_text(given.as_os_str().as_bytes())),
     }
 }
 

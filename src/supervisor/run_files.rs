@@ -63,11 +63,14 @@ fn namesakes(options: &InstanceOptions, id: &str) -> Vec<String> {
 
 fn runs_already(options: &InstanceOptions, pid_file: &std::path::Path) -> Error {
     let pid = std::fs::read_to_string(pid_file).unwrap_or_default();
+    let option = options.directories.run_option();
     let files: Vec<_> = options.files.iter().map(|f| f.display().to_string()).collect();
     let text = say!(
-        "a supervisor already runs with {} (pid {}); see `syncsup status`, or stop it with `syncsup stop`",
+        "a supervisor already runs with {} (pid {}); see `syncsup status{}`, or stop it with `syncsup stop{}`",
         files.join(", "),
-        pid.trim()
+        pid.trim(),
+        option,
+        option
     );
     Error::new(Exit::AlreadyRunning, text)
 }

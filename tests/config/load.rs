@@ -84,13 +84,27 @@ fn unreadable_files_are_errors() {
     let files = Files::new(&[]);
     assert_eq!(
         files.errors(&["none.xml"]),
-        ["none.xml: cannot be read: No such file or directory (os error 2)"]
+        ["none.xml: cannot be read: No such file or directory"]
     );
     fs::create_dir(files.path("empty")).unwrap();
     assert_eq!(
         files.errors(&["empty"]),
         ["empty: contains no *.xml, *.yaml or *.yml; add a configuration"]
     );
+}
+
+#[test]
+fn a_password_without_a_user_is_warned_of_once() {
+    let text = "localpaths:\n  - watch: /a\n    remotes:\n      - {host: h, module: a, password_file: /p}\n\
+                \x20     - {host: h, module: b, password_file: /p}\n      - {host: h, module: c, password_file: /q, user: u}\n\
+                \x20     - u@h::d\n";
+    let files = Files::new(&[("c.yaml", text)]);
+    let loaded = read(&[files.path("c.yaml")]);
+    assert_eq!(files.told(&loaded, Severity::Error), Vec::<String>::new());
+    let warnings = files.told(&loaded, Severity::Warning);
+    let without = warnings.iter().filter(|text| text.contains("without a user"));
+    let without: Vec<&str> = without.map(|text| text.split(':').nth(1).unwrap()).collect();
+    assert_eq!(without, ["4"], "{warnings:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::commands::print;
 use crate::config;
 use crate::config::model::{Config, Remote, Target};
 use crate::config::sersync_log::{self, Lost};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, Result, without_number};
 use crate::instance::owe::owe_offline;
 use crate::instance::run_as;
 use crate::language::{counted, said, say, words};
@@ -31,8 +31,9 @@ const EACH_BYTES: usize = 16;
 pub fn run(invocation: &Invocation, file: &Path) -> Result<Exit> {
     let shown = printable(file.as_os_str().as_bytes());
     run_as::assume_owner(&invocation.directories, &log::logger(false))?;
-    let text = own::read(file, MOST_BYTES)
-        .map_err(|e| Error::usage(format!("{shown}: {}", say!("cannot be read: {}", e))))?;
+    let text = own::read(file, MOST_BYTES).map_err(|e| {
+        Error::usage(format!("{shown}: {}", say!("cannot be read: {}", without_number(&e))))
+    })?;
     if text.starts_with(FAIL_LOG_HEAD.as_bytes()) {
         let why = say!("written by syncsup itself: its entries are in the journal already");
         return Err(Error::usage(format!("{shown}: {why}")));

@@ -77,6 +77,10 @@ pub const MESSAGES: &[Message] = &[
         "no user is given for module {}, so rsync uses the name of its own user",
         "没有为模块 {} 指定用户，因此 rsync 使用自身用户的名字",
     ),
+    (
+        "password_file {} is given without a user: rsync logs in with the name of the user that runs it; add `user: NAME`, a name in the `auth users` of the module",
+        "给出了 password_file {}，但没有给出用户：rsync 会用运行它的用户的名字登录；请加上 `user: 名称`，即该模块 `auth users` 中的名字",
+    ),
     ("{}: no password_file is given", "{}：没有指定 password_file"),
     (
         "{}: the only line of {} must equal the password of that user in the `secrets file` of the slave; that file must have mode 600, and `auth users` must name the user",

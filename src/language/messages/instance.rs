@@ -108,8 +108,8 @@ pub const MESSAGES: &[Message] = &[
     ("cannot catch signals", "无法捕获信号"),
     ("cannot listen on {}", "无法监听 {}"),
     (
-        "a supervisor already runs with {} (pid {}); see `syncsup status`, or stop it with `syncsup stop`",
-        "使用 {} 的 supervisor 已在运行（pid {}）；见 `syncsup status`，或用 `syncsup stop` 停止它",
+        "a supervisor already runs with {} (pid {}); see `syncsup status{}`, or stop it with `syncsup stop{}`",
+        "使用 {} 的 supervisor 已在运行（pid {}）；见 `syncsup status{}`，或用 `syncsup stop{}` 停止它",
     ),
     (
         "a kernel before Linux 4.3 cannot leave rsync the right to read every file: run as root, or start it as a user that owns the files",
