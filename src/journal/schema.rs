@@ -91,6 +91,8 @@ CREATE TABLE mark_time (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL);
 /// changes that its plan might depend on.
 pub fn keep_statements(db: &Connection) -> Result<()> {
     db.set_prepared_statement_cache_capacity(STATEMENTS);
+    // A confined process writes nothing outside of its state directory.
+    db.pragma_update(None, "temp_store", "MEMORY")?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }

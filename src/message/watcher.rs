@@ -66,6 +66,9 @@ pub enum FromWatcher {
     Open(OpenFiles),
     /// A scan cannot determine what changed (rule 18): every remote of this localpath needs a reconcile.
     NeedReconcile(ReconcileReason),
+    /// The root is out of reach of this process, which confined itself when the root was another one or missing: a
+    /// process must be started for it.
+    OutOfReach,
     /// The journal must be quarantined.
     Damaged(String),
     /// Every change before this barrier is in the journal, up to the mark `seq`.

@@ -3,7 +3,7 @@
 use crate::message::PusherStart;
 use crate::rsync::{needs, params};
 use crate::sys::confine::{self, Also, Does};
-use crate::sys::domain::Reach;
+use crate::sys::domain::{self, Reach};
 use crate::sys::executable;
 use crate::sys::rsync::Confined;
 use slog::{Logger, debug};
@@ -64,7 +64,7 @@ fn reach(start: &PusherStart) -> Option<Reach> {
     let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
     let mut reads = paths(needs::NAMES);
     reads.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".popt")));
-    let mut runs = paths(needs::LIBRARIES);
+    let mut runs = paths(domain::LIBRARIES);
     // One that is installed elsewhere may have its libraries beside it.
     let real = program.canonicalize().unwrap_or_else(|_| program.clone());
     if let Some(prefix) = real.parent().and_then(Path::parent) {
@@ -81,6 +81,6 @@ fn reach(start: &PusherStart) -> Option<Reach> {
         writes: paths(&["/dev/null"]),
         creates_in: needs.log.into_iter().collect(),
         ports: env::var_os("RSYNC_PROXY").is_none().then_some(ports),
-        talks: false,
+        ..Reach::default()
     })
 }

@@ -31,21 +31,6 @@ const SOURCES: [&str; 13] = [
 /// The port of DNS.
 pub const DNS_PORT: u16 = 53;
 
-/// Directories with libraries, from which an rsync starts.
-pub const LIBRARIES: &[&str] = &[
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/usr/lib",
-    "/usr/lib32",
-    "/usr/lib64",
-    "/usr/libexec",
-    "/usr/local/lib",
-    "/usr/local/lib64",
-    "/gnu/store",
-    "/nix/store",
-];
-
 /// What every rsync reads: where libraries are, how names of hosts, users and groups are found, and the settings of the
 /// libraries.
 pub const NAMES: &[&str] = &[

@@ -175,6 +175,18 @@ pub fn answer_only(reads: &[&str], log: &Logger) -> io::Result<()> {
     give_up(Does::Answers, Also::default(), log)
 }
 
+/// Keeps this thread, and what it starts, within `reach`, and takes from it the right to look into other processes.
+/// Threads that exist keep both. Call it after [`give_up`]. False if the kernel has no Landlock, which has a line in the
+/// log.
+pub fn work_within(reach: &Reach, log: &Logger) -> io::Result<bool> {
+    keep_capabilities(CapabilitySet::all().difference(CapabilitySet::SYS_PTRACE))?;
+    let done = stay_within(reach)?;
+    if !done {
+        debug!(log, "this kernel has no Landlock, so this process can open other files");
+    }
+    Ok(done)
+}
+
 /// Changes from root to the user nobody, with no groups but its own. An error leaves this process root.
 fn become_nobody() -> io::Result<()> {
     if !Uid::effective().is_root() {
@@ -252,7 +264,7 @@ pub(super) fn bound(kept: CapabilitySet) -> io::Result<()> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use nix::errno::Errno as E;
     use nix::mount::{MntFlags, MsFlags, mount, umount2};

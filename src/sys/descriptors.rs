@@ -1,4 +1,6 @@
 //! Finds through /proc which files are open in other processes.
+//!
+//! A process in a Landlock domain sees no other process, so the search may run on a thread that does not enter it.
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, stat, statx};
 use rustix::io::Errno;
@@ -6,13 +8,55 @@ use std::collections::HashSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::{io, thread};
 
 const O_ACCMODE: u32 = 3;
 
-/// The files of `wanted` (device and inode) that any process, this one included, has open for writing or mapped for
-/// writing. Makes one pass over all processes. Only root sees the processes of other users.
-pub fn written(wanted: &HashSet<(u64, u64)>) -> HashSet<(u64, u64)> {
-    let mut found = HashSet::new();
+/// Device and inode of files.
+type Files = HashSet<(u64, u64)>;
+
+/// The search for files that are open for writing.
+pub enum WriterSearch {
+    /// On the thread that asks.
+    Here,
+    /// On a thread of its own, which keeps the rights that it was started with.
+    Apart {
+        /// What is asked.
+        ask: Sender<Files>,
+        /// What is found.
+        found: Receiver<Files>,
+    },
+}
+
+impl WriterSearch {
+    /// Starts a thread for it. Call it before this thread gives up what the search needs.
+    pub fn apart() -> io::Result<Self> {
+        let (ask, asked) = channel::<Files>();
+        let (tell, found) = channel();
+        let search = move || asked.into_iter().try_for_each(|wanted| tell.send(written(&wanted)));
+        thread::Builder::new().name("syncsup-search".into()).spawn(search)?;
+        Ok(Self::Apart { ask, found })
+    }
+
+    /// The files of `wanted` that any process, this one included, has open for writing or mapped for writing. Only root
+    /// sees the processes of other users.
+    pub fn written(&self, wanted: Files) -> Files {
+        match self {
+            _ if wanted.is_empty() => wanted,
+            Self::Here => written(&wanted),
+            Self::Apart { ask, found } => {
+                // Without an answer, any of them may be open.
+                let asked = ask.send(wanted.clone()).is_ok();
+                found.recv().ok().filter(|_| asked).unwrap_or(wanted)
+            }
+        }
+    }
+}
+
+/// Makes one pass over all processes.
+fn written(wanted: &Files) -> Files {
+    let mut found = Files::new();
     let Ok(processes) = fs::read_dir("/proc") else { return found };
     for process in processes.flatten() {
         if !process.file_name().as_bytes().first().is_some_and(u8::is_ascii_digit) {
@@ -93,7 +137,17 @@ mod tests {
         };
         let _held = [open(0, false, true), open(1, true, true), open(2, true, false)];
         let ids = names.each_ref().map(|n| stat(n).map(|s| (s.dev, s.ino)).unwrap());
-        assert_eq!(written(&ids.into()), [ids[0], ids[1]].into());
+        for search in [WriterSearch::Here, WriterSearch::apart().unwrap()] {
+            assert_eq!(search.written(ids.into()), [ids[0], ids[1]].into());
+            assert!(search.written(Files::new()).is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_not_answered_may_be_open() {
+        let ((ask, _), (_, found)) = (channel(), channel());
+        let wanted = Files::from([(1, 2)]);
+        assert_eq!(WriterSearch::Apart { ask, found }.written(wanted.clone()), wanted);
     }
 
     #[test]

@@ -151,7 +151,7 @@ pub fn take_channel(name: &OsStr) -> io::Result<OwnedFd> {
 }
 
 /// The path of this program. A unit test has no roles, so the value does not matter.
-pub(super) const ITSELF: &str = if cfg!(test) { "/bin/true" } else { "/proc/self/exe" };
+pub const ITSELF: &str = if cfg!(test) { "/bin/true" } else { "/proc/self/exe" };
 
 /// A process that runs syncfs on one file system. If it hangs, it can be abandoned; a thread cannot.
 pub struct FileSystemSync(Child);

@@ -668,7 +668,7 @@ mod tests {
         Confined {
             reach: Reach {
                 reads: paths(needs::NAMES),
-                runs: [paths(needs::LIBRARIES), vec![program.to_owned()]].concat(),
+                runs: [paths(crate::sys::domain::LIBRARIES), vec![program.to_owned()]].concat(),
                 writes: paths(&["/dev/null"]),
                 ports: Some(vec![port, needs::DNS_PORT]),
                 ..Reach::default()

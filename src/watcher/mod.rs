@@ -3,6 +3,7 @@
 //! | file | contents |
 //! |---|---|
 //! | `start` | the start of the process: the lock, the journal |
+//! | `privileges` | what the process gives up before it works |
 //! | `service` | the loop: read the queue, write one record, wake the pushers |
 //! | `watched_root` | whether the root exists and is the same directory |
 //! | `root_record` | the record of the root in the state directory |
@@ -24,6 +25,7 @@ pub(crate) mod hardlinks;
 pub(crate) mod maybe_open;
 pub(crate) mod mount_health;
 mod mount_probes;
+mod privileges;
 mod root_record;
 pub(crate) mod scan;
 mod service;

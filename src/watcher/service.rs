@@ -18,7 +18,7 @@ use crate::sys::mounts::Mounts;
 use crate::sys::poll::{Interest, wait};
 use crate::sys::process::FileSystemSync;
 use crate::sys::signals::Signals;
-use crate::sys::{clock, descriptors, wake};
+use crate::sys::{clock, wake};
 use crate::watcher::barriers::Barriers;
 use crate::watcher::canaries;
 use crate::watcher::change_set::ChangeSet;
@@ -28,6 +28,7 @@ use crate::watcher::checkpoint_validity::{
 use crate::watcher::event::{Act, Looked, Map, OpenAfter};
 use crate::watcher::mount_health::WITHIN;
 use crate::watcher::mount_probes::MountProbes;
+use crate::watcher::privileges::Privileges;
 use crate::watcher::root_record::{self, RootRecord};
 use crate::watcher::scan::{Done, Purpose, ScanContext, Walker};
 use crate::watcher::watched_root::{self, WatchedRoot};
@@ -124,6 +125,7 @@ pub struct Service {
     queue: Queue,
     wakes: HashMap<String, OwnedFd>,
     journal: Journal,
+    privileges: Privileges,
     map: Map,
     walker: Walker,
     /// `None` if there is no mount table.
@@ -182,6 +184,7 @@ impl Service {
         fds: Vec<OwnedFd>,
         filter: Filter,
         journal: Journal,
+        privileges: Privileges,
         log: Logger,
     ) -> io::Result<Self> {
         let mut fds = fds.into_iter();
@@ -206,6 +209,7 @@ impl Service {
             queue: Queue::new(queue),
             wakes: start.wakes.into_iter().zip(fds).collect(),
             journal,
+            privileges,
             map: Map::new(start.localpath.inotify, filter).with_open_after(open_after),
             walker,
             mounts: None,

@@ -1,10 +1,11 @@
 //! The start of the process: the lock, the journal, then the loop.
 
+use super::privileges::Privileges;
 use super::service::{Control, Service, refusal};
 use crate::filter::Filter;
 use crate::journal::{Journal, JournalError};
 use crate::message::{ALIVE_EVERY_MS, FromWatcher, ToWatcher, WatcherStart, WatcherState};
-use crate::sys::begin::{Begun, begin};
+use crate::sys::begin::{Begun, begin, cannot_start};
 use crate::sys::channel::Received;
 use crate::sys::lock::Lock;
 use crate::sys::poll::{Interest, wait};
@@ -20,10 +21,21 @@ pub const LOCK_NAME: &str = "watcher.lock";
 /// Runs the process until the supervisor requests a stop or is gone. The exit status is 0 after an orderly stop,
 /// otherwise 1.
 pub fn run(channel: OwnedFd) -> i32 {
-    match begin("watcher", channel, start_of) {
-        Some(Begun { control, signals, start, fds }) => serve(control, Some(signals), start, fds),
-        None => 1,
+    let Some(Begun { control, signals, start, fds }) = begin("watcher", channel, start_of) else {
+        return 1;
+    };
+    match Privileges::limit(&start, &logger(&start)) {
+        Ok(privileges) => serve(control, Some(signals), start, fds, privileges),
+        Err(why) => {
+            cannot_start("watcher", &format!("cannot give up privileges: {why}"));
+            1
+        }
     }
+}
+
+fn logger(start: &WatcherStart) -> Logger {
+    log::logger(start.debug)
+        .new(o!("role" => "watcher", "localpath" => start.localpath.watch.to_string()))
 }
 
 pub(super) fn start_of(message: ToWatcher) -> Option<Box<WatcherStart>> {
@@ -39,9 +51,9 @@ pub(super) fn serve(
     signals: Option<Signals>,
     start: Box<WatcherStart>,
     fds: Vec<OwnedFd>,
+    privileges: Privileges,
 ) -> i32 {
-    let log = log::logger(start.debug).new(o!(
-        "role" => "watcher", "localpath" => start.localpath.watch.to_string()));
+    let log = logger(&start);
     let filter = match Filter::new(&start.localpath.filter) {
         Ok(filter) => filter,
         Err(errors) => {
@@ -54,8 +66,9 @@ pub(super) fn serve(
         Some(journal) => journal,
         None => return 1,
     };
-    let served = Service::new(channel, signals, *start, fds, filter, journal, log.clone())
-        .and_then(Service::serve);
+    let served =
+        Service::new(channel, signals, *start, fds, filter, journal, privileges, log.clone())
+            .and_then(Service::serve);
     drop(lock);
     match served {
         Ok(true) => 0,

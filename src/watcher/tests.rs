@@ -3,11 +3,13 @@
 mod events;
 mod model;
 mod places;
+mod privileges;
 mod random;
 mod roots;
 mod starts;
 mod unnamed;
 
+use super::privileges::Privileges;
 use super::service::Control;
 use super::start::{serve, start_of};
 use super::*;
@@ -17,6 +19,7 @@ use crate::message::{FromWatcher, ToWatcher, WatcherStart, WatcherState};
 use crate::path::RelPath;
 use crate::sys::channel::{Channel, Received};
 use crate::sys::{channel, inotify, wake};
+use slog::{Discard, Logger, o};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -33,6 +36,8 @@ struct World {
     toggles: Toggles,
     filter: FilterRules,
     open_after: Vec<OpenRule>,
+    /// Its watchers give up what they do not need.
+    limited: bool,
 }
 
 struct Running {
@@ -74,6 +79,7 @@ impl World {
             toggles: Toggles::MODERN,
             filter,
             open_after: vec![],
+            limited: true,
         }
     }
 
@@ -81,10 +87,7 @@ impl World {
         self.dir.path().join(name)
     }
 
-    fn launch(&self) -> Running {
-        let (ours, theirs) = channel::pair().unwrap();
-        let mut side = Side::new(ours);
-        let (reader, writer) = wake::pipe().unwrap();
+    fn start_message(&self) -> WatcherStart {
         let localpath = LocalPath {
             watch: self.path("root").into(),
             place: Place::default(),
@@ -102,18 +105,30 @@ impl World {
             plugins: vec![],
             alarms: Alarms::default(),
         };
-        let start = WatcherStart {
+        WatcherStart {
             localpath,
             state_dir: self.path("state"),
             wakes: vec!["r".into()],
             debug: std::env::var_os("WATCHER_DEBUG").is_some(),
-        };
+        }
+    }
+
+    fn launch(&self) -> Running {
+        let (ours, theirs) = channel::pair().unwrap();
+        let mut side = Side::new(ours);
+        let (reader, writer) = wake::pipe().unwrap();
         let fds = vec![self.queue.try_clone().unwrap(), writer];
-        side.send(&ToWatcher::Start(Box::new(start)), fds).unwrap();
+        side.send(&ToWatcher::Start(Box::new(self.start_message())), fds).unwrap();
+        let limited = self.limited;
         let thread = std::thread::spawn(move || {
             let mut control = Control::new(theirs);
             let (start, fds) = crate::sys::begin::first_message(&mut control, start_of).unwrap();
-            serve(control, None, start, fds)
+            // This thread alone gives them up.
+            let privileges = match limited {
+                true => Privileges::limit(&start, &Logger::root(Discard, o!())).unwrap(),
+                false => Privileges::all(),
+            };
+            serve(control, None, start, fds, privileges)
         });
         Running {
             side,

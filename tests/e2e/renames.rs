@@ -157,7 +157,8 @@ fn over_ssh_it_is_not_sent_again() {
 
 #[test]
 fn a_chain_of_moves_is_not_sent() {
-    let w = start(Setup::default());
+    // A push between two of them would send what the next one moves.
+    let w = start(Setup { settings: "delay: 2s", ..Setup::default() });
     let chain = || {
         for (from, to) in [("big", "b"), ("b", "other/c"), ("other/c", "d"), ("dir", "e")] {
             mv(&w, from, to);

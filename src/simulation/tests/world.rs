@@ -352,6 +352,7 @@ impl World {
                     self.sides.iter_mut().for_each(|side| side.request_reconcile(&why, now));
                 }
                 FromWatcher::Damaged(why) => panic!("{why}"),
+                FromWatcher::OutOfReach => panic!("a simulated watcher is not confined"),
                 FromWatcher::Alive
                 | FromWatcher::Rests
                 | FromWatcher::Watches(_)

@@ -5,6 +5,7 @@ use crate::help_topic::{HelpTopic, Reason};
 use crate::message::{
     FromPlugin, FromPusher, FromWatcher, OpenFiles, ToPlugin, ToPusher, WatcherState,
 };
+use crate::supervisor::child::ChildEvent;
 use crate::supervisor::root_state::RootState;
 use crate::sys::poll::Interest;
 use slog::{error, info, warn};
@@ -93,6 +94,10 @@ impl SupervisedLocalPath {
             FromWatcher::NeedReconcile(why) => {
                 warn!(self.log, "reconciling every remote: {why}");
                 self.request_reconcile(&why, |_| true, now);
+            }
+            FromWatcher::OutOfReach => {
+                info!(self.log, "a watcher is started for the root as it is now");
+                self.watcher.step(ChildEvent::RestartWanted, now);
             }
             FromWatcher::Damaged(why) => self.damage(why, now),
             FromWatcher::Reached { ticket, seq } => self.barrier_reached(ticket, seq, now),

@@ -4,6 +4,9 @@ use super::*;
 use crate::reconcile_reason::ReconcileReason;
 use std::collections::BTreeSet;
 
+/// The root is not held any more, and not yet watched.
+const ADOPTED: &str = "the root is being taken as it is now";
+
 /// Why a scan could not begin.
 pub(super) enum BeginError {
     /// The journal is damaged. Only the supervisor can repair that.
@@ -78,7 +81,7 @@ impl Service {
     }
 
     pub(super) fn try_begin(&mut self) -> Result<(), BeginError> {
-        let root = Root::open(&self.watch)?;
+        let root = self.open_root()?;
         if let Some(watched) = &self.watched_root {
             if !watched.is(&root.id()?) {
                 let why = "another directory is in its place";
@@ -287,7 +290,7 @@ impl Service {
         let stat: Vec<_> = all.into_iter().map(|path| (lstat(&path), path)).collect();
         let id = |stat: &Stat| (stat.dev, stat.ino);
         let ids = stat.iter().filter_map(|(stat, _)| stat.as_ref().map(id)).collect();
-        let written = descriptors::written(&ids);
+        let written = self.privileges.writers.written(ids);
         for (stat, path) in stat {
             let still = stat.filter(|stat| written.contains(&id(stat)));
             let still = still.map(|stat| (stat.ctime_ns, since(&path)));
@@ -351,8 +354,7 @@ impl Service {
     pub(super) fn adopt_root(&mut self) {
         info!(self.log, "the root and its mount points are accepted as they are now");
         // No error: it is held for a moment.
-        let why = "the root is being taken as it is now";
-        self.hold(Reason::new(HelpTopic::RootAdopted, why));
+        self.hold(Reason::new(HelpTopic::RootAdopted, ADOPTED));
         // This comes first: if the process dies after this point, its successor knows of no other root.
         if !self.need_reconcile("the root was replaced and released".into()) {
             return;
@@ -384,23 +386,29 @@ impl Service {
         if let Err(reason) = watched_root::check(&self.watch, self.watched_root.as_ref()) {
             return self.hold(reason);
         }
-        match Root::open(&self.watch) {
-            Ok(root) => {
-                let begun =
-                    self.revalidate(&root).and_then(|()| self.scan(&root, WatcherState::Scanning));
-                match begun {
-                    Ok(()) => {}
-                    Err(BeginError::Damaged(why)) => self.damaged(why),
-                    Err(BeginError::Journal(why)) => {
-                        self.refused(&why);
-                        self.times.refused_until = clock::boot() + REFUSED_WAIT;
-                    }
-                    Err(BeginError::Root(reason)) => self.hold(reason),
-                }
+        let begun = self.open_root().and_then(|root| {
+            self.revalidate(&root)?;
+            self.scan(&root, WatcherState::Scanning)
+        });
+        match begun {
+            Ok(()) => {}
+            Err(BeginError::Damaged(why)) => self.damaged(why),
+            Err(BeginError::Journal(why)) => {
+                self.refused(&why);
+                self.times.refused_until = clock::boot() + REFUSED_WAIT;
             }
-            Err(error) => {
-                self.hold(Reason::new(HelpTopic::RootUnreadable, error.to_string()));
-            }
+            Err(BeginError::Root(reason)) => self.hold(reason),
         }
+    }
+
+    /// Opens the root. For one that this process cannot reach, the supervisor starts another one.
+    fn open_root(&mut self) -> Result<Root, BeginError> {
+        Root::open(&self.watch).map_err(|error| {
+            if !self.privileges.miss_the_root(&error) {
+                return error.into();
+            }
+            self.say(&FromWatcher::OutOfReach);
+            BeginError::Root(Reason::new(HelpTopic::RootAdopted, ADOPTED))
+        })
     }
 }

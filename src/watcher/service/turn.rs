@@ -193,7 +193,8 @@ impl Service {
         let maybe_open = self.map.due_maybe_open(began);
         let known = quiet.iter().filter_map(|(stat, _)| stat.as_ref().map(id));
         let named = maybe_open.iter().filter(|(inode, names)| at(*inode, names).is_some());
-        let written = descriptors::written(&known.chain(named.map(|(inode, _)| *inode)).collect());
+        let wanted = known.chain(named.map(|(inode, _)| *inode)).collect();
+        let written = self.privileges.writers.written(wanted);
         // The files are examined after that: what was written and closed meanwhile is not what was marked.
         for (before, path) in quiet {
             let stat = lstat(&path);

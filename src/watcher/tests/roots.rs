@@ -3,6 +3,7 @@
 use super::*;
 use crate::help_topic::HelpTopic;
 use crate::reconcile_reason::ReconcileReason;
+use crate::sys::domain;
 
 #[test]
 fn a_root_from_a_network_file_system_is_not_taken_for_a_local_one() {
@@ -33,9 +34,48 @@ fn a_root_from_a_network_file_system_is_not_taken_for_a_local_one() {
     run.stop();
 }
 
+/// A watcher can open only the root that was there when it began. For another one, the supervisor starts another watcher.
+#[test]
+fn a_root_that_is_out_of_reach_needs_another_watcher() {
+    if !domain::is_supported() {
+        eprintln!("SKIPPED: no Landlock");
+        return;
+    }
+    let world = World::new();
+    let (root, away) = (world.path("root"), world.path("away"));
+    fs::write(root.join("f"), "x").unwrap();
+    let mut run = world.start();
+    fs::rename(&root, &away).unwrap();
+    // The same directory needs none.
+    run.hears("held", |m| matches!(m, FromWatcher::State(WatcherState::Held(_))));
+    fs::rename(&away, &root).unwrap();
+    run.watching();
+    fs::rename(&root, &away).unwrap();
+    fs::create_dir(&root).unwrap();
+    run.hears("held", |m| matches!(m, FromWatcher::State(WatcherState::Held(_))));
+    run.side.send(&ToWatcher::AdoptRoot, vec![]).unwrap();
+    run.hears("reconcile", |m| matches!(m, FromWatcher::NeedReconcile(_)));
+    run.hears("the request", |m| matches!(m, FromWatcher::OutOfReach));
+    run.stop();
+    let run = world.start();
+    let seq = run.last();
+    fs::write(root.join("g"), "x").unwrap();
+    run.marked(seq, "g");
+    run.stop();
+    // One that was missing.
+    fs::rename(&root, &away.join("1")).unwrap();
+    let mut run = world.launch();
+    run.hears("held", |m| matches!(m, FromWatcher::State(WatcherState::Held(_))));
+    fs::rename(away.join("1"), &root).unwrap();
+    run.hears("the request", |m| matches!(m, FromWatcher::OutOfReach));
+    run.stop();
+    let run = world.start();
+    run.stop();
+}
+
 #[test]
 fn a_root_released_before_it_exists_is_reconciled() {
-    let world = World::new();
+    let world = World { limited: false, ..World::new() };
     let root = world.path("root");
     let mut run = world.start();
     Journal::open(&run.state).unwrap().remote("r", None).unwrap();
@@ -51,7 +91,7 @@ fn a_root_released_before_it_exists_is_reconciled() {
 
 #[test]
 fn a_missing_root_deletes_nothing_and_is_accepted_when_it_returns() {
-    let world = World::new();
+    let world = World { limited: false, ..World::new() };
     let (root, away) = (world.path("root"), world.path("away"));
     fs::create_dir(root.join("d")).unwrap();
     fs::write(root.join("d/f"), "x").unwrap();
