@@ -11,7 +11,6 @@ use super::job_error::JobError;
 use super::linked::{self, Linked};
 use super::master::Master;
 use super::plan::{self, Limits, Marked};
-use super::privileges;
 use super::remote_state::RemoteState;
 use super::root_lstat::RootLstat;
 use super::sent_times::SentTimes;
@@ -125,7 +124,7 @@ pub struct Context {
     /// The charsets between which names are converted.
     charsets: Option<Charsets>,
     /// What the rsyncs are confined to, if anything.
-    confined: Option<Confined>,
+    pub confined: Option<Confined>,
     /// Names that rsync could not convert.
     unconvertible: RefCell<BTreeSet<RelPath>>,
     /// Options that the remote's daemon refuses and that have a substitute.
@@ -146,7 +145,6 @@ impl Context {
         let name = start.remote.name();
         let root_check = RefCell::new(RootCheck::new(boot_id().unwrap_or_default()));
         let charsets = params::charsets(&start.remote.peer.params);
-        let confined = privileges::confined(&start, &log);
         let standby = RefCell::new(Standby::new(start.remote.standby));
         let watch = start.localpath.watch.as_path();
         let real_root = watch.canonicalize().unwrap_or_else(|_| watch.to_owned());
@@ -177,7 +175,7 @@ impl Context {
             window: None,
             times_known: Cell::new(false),
             charsets,
-            confined,
+            confined: None,
             unconvertible: RefCell::default(),
             refused: RefCell::default(),
         }

@@ -7,6 +7,7 @@ use super::jobs::scrub::Scrub;
 use super::jobs::select::{BATCH, MARKS};
 use super::lane::Lane;
 use super::master::Master;
+use super::privileges;
 use super::reconcile::Reconcile;
 use super::remote_state::RemoteState;
 use super::sent_times::SentTimes;
@@ -21,6 +22,7 @@ use crate::reconcile_reason::ReconcileReason;
 use crate::rsync::argv::{placeholders_prefix, rules_prefix};
 use crate::sys::begin::{open_journal, wait_for_lock};
 use crate::sys::lock::Lock;
+use crate::sys::rsync::Confined;
 use crate::sys::{clock, process};
 use slog::{Logger, warn};
 use std::cell::RefCell;
@@ -52,7 +54,13 @@ pub fn prepare(
     logger: Logger,
 ) -> Result<Prepared, String> {
     let lock = take_lock(&start, &mut control, &logger)?;
-    prepare_under(lock, control, start, logger)
+    // Taking the lock may have ended an rsync that this process will not reach any more.
+    let confined = privileges::confined(&start, &logger);
+    if let Some(confined) = &confined {
+        privileges::write_state_only(&start.state_dir, confined, &logger)
+            .map_err(|error| format!("cannot give up privileges: {error}"))?;
+    }
+    prepare_under(lock, control, start, confined, logger)
 }
 
 /// The same under the lock.
@@ -60,6 +68,7 @@ pub fn prepare_under(
     lock: &'static Lock,
     mut control: Control,
     start: PusherStart,
+    confined: Option<Confined>,
     logger: Logger,
 ) -> Result<Prepared, String> {
     let open = || Journal::open(&start.state_dir);
@@ -83,6 +92,7 @@ pub fn prepare_under(
     let link = supervisor.clone();
     let mut context =
         Context::new(start, journal, remote_state, filter, master, link, logger.clone());
+    context.confined = confined;
     context.recall_window().map_err(unusable)?;
     context.recall_linked(clock::wall_ms()).map_err(unusable)?;
     let scrub = Scrub::new(&mut context, clock::boot()).map_err(unusable)?;

@@ -53,6 +53,23 @@ pub fn confined(start: &PusherStart, log: &Logger) -> Option<Confined> {
     Some(Confined { reach: found?, also: also(start) })
 }
 
+/// Lets this process, and the rsyncs that are `confined`, write nothing but its state directory, connect to nothing but
+/// the remote, and signal and look into no process but those. It can still read and run any file, because a password
+/// file and rsync may be replaced at any time; what an rsync reads is confined when it starts.
+pub fn write_state_only(state_dir: &Path, confined: &Confined, log: &Logger) -> io::Result<()> {
+    if !domain::links_between_directories() {
+        debug!(
+            log,
+            "this kernel has no Landlock of Linux 5.19, so this process can write other files"
+        );
+        return Ok(());
+    }
+    let all = vec![PathBuf::from("/")];
+    let owns = vec![state_dir.to_owned()];
+    let reach = Reach { reads: all.clone(), runs: all, owns, ..confined.reach.clone() };
+    confine::work_within(&reach, log).map(drop)
+}
+
 fn reach(start: &PusherStart) -> Option<Reach> {
     let peer = &start.remote.peer;
     let needs = needs::of(peer)?;
@@ -84,3 +101,7 @@ fn reach(start: &PusherStart) -> Option<Reach> {
         ..Reach::default()
     })
 }
+
+#[cfg(test)]
+#[path = "tests/privileges.rs"]
+mod tests;

@@ -51,6 +51,12 @@ pub fn is_supported() -> bool {
     strict.handle_access(AccessFs::Execute).and_then(Ruleset::create).is_ok()
 }
 
+/// True if a process in a domain can give a file a name in another directory, where both are its own (Linux 5.19).
+pub fn links_between_directories() -> bool {
+    let strict = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    strict.handle_access(AccessFs::Refer).and_then(Ruleset::create).is_ok()
+}
+
 /// True if a domain of this kernel refuses TCP ports (Linux 6.7).
 #[cfg(test)]
 pub fn refuses_ports() -> bool {

@@ -4,7 +4,7 @@
 #[cfg(debug_assertions)]
 mod armed;
 #[cfg(debug_assertions)]
-pub use armed::{ALL, VARIABLE, pass};
+pub use armed::{ALL, VARIABLE, orders, pass};
 
 /// A step at which a death is interesting.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,3 +76,10 @@ pub enum Point {
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn pass(_point: Point) {}
+
+/// A released program takes no orders.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn orders() -> Option<&'static std::path::Path> {
+    None
+}

@@ -41,7 +41,6 @@ enum Domain {
 
 impl Privileges {
     /// Those of a process that has given up nothing.
-    #[cfg(test)]
     pub fn all() -> Self {
         Self { writers: WriterSearch::Here, domain: Domain::None }
     }

@@ -184,7 +184,6 @@ impl Service {
         fds: Vec<OwnedFd>,
         filter: Filter,
         journal: Journal,
-        privileges: Privileges,
         log: Logger,
     ) -> io::Result<Self> {
         let mut fds = fds.into_iter();
@@ -209,7 +208,7 @@ impl Service {
             queue: Queue::new(queue),
             wakes: start.wakes.into_iter().zip(fds).collect(),
             journal,
-            privileges,
+            privileges: Privileges::all(),
             map: Map::new(start.localpath.inotify, filter).with_open_after(open_after),
             walker,
             mounts: None,
@@ -241,6 +240,11 @@ impl Service {
             pending_changes: None,
             end: None,
         })
+    }
+
+    /// The process has only these privileges.
+    pub fn with(self, privileges: Privileges) -> Self {
+        Self { privileges, ..self }
     }
 
     /// Serves until the end. Returns true after an orderly stop.

@@ -66,9 +66,8 @@ pub(super) fn serve(
         Some(journal) => journal,
         None => return 1,
     };
-    let served =
-        Service::new(channel, signals, *start, fds, filter, journal, privileges, log.clone())
-            .and_then(Service::serve);
+    let served = Service::new(channel, signals, *start, fds, filter, journal, log.clone())
+        .and_then(|service| service.with(privileges).serve());
     drop(lock);
     match served {
         Ok(true) => 0,

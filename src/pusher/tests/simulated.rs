@@ -22,7 +22,7 @@ impl Simulated {
     /// Begins as a child of a supervisor that has said nothing about the root.
     pub fn begin(start: PusherStart, lock: &'static Lock, wake: OwnedFd, log: Logger) -> Self {
         let (ours, theirs) = channel::pair().unwrap();
-        let prepared = prepare_under(lock, Control::new(theirs), start, log).unwrap();
+        let prepared = prepare_under(lock, Control::new(theirs), start, None, log).unwrap();
         let pusher = Pusher::begin(prepared, None, wake).unwrap();
         Self { pusher, side: Channel::new(ours) }
     }

@@ -8,7 +8,7 @@ use crate::message::SILENT_MS;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::getpid;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -80,12 +80,15 @@ fn decide(order: &str, passed: u32) -> Option<Deed> {
     (passed >= time).then_some(deed)
 }
 
+/// The directory of the orders, to which a confined process needs access. `None` without a test.
+pub fn orders() -> Option<&'static Path> {
+    static ORDERS: OnceLock<Option<PathBuf>> = OnceLock::new();
+    ORDERS.get_or_init(|| std::env::var_os(VARIABLE).map(PathBuf::from)).as_deref()
+}
+
 /// Passes a point.
 pub fn pass(point: Point) {
-    static ORDERS: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let Some(orders) = ORDERS.get_or_init(|| std::env::var_os(VARIABLE).map(PathBuf::from)) else {
-        return;
-    };
+    let Some(orders) = orders() else { return };
     let (passed, name) = (&PASSED[point as usize], format!("{point:?}"));
     let Ok(order) = fs::read_to_string(orders.join(&name)) else {
         passed.store(0, Ordering::Relaxed);

@@ -1,6 +1,5 @@
 //! A watcher of the simulation: its real loop over real inotify, turned by hand.
 
-use super::privileges::Privileges;
 use super::service::{Control, Service};
 use crate::filter::Filter;
 use crate::journal::Journal;
@@ -25,9 +24,7 @@ impl Simulated {
         let journal = Journal::open(&start.state_dir).unwrap();
         let channel = Control::new(theirs);
         let fds = std::iter::once(queue).chain(wakes).collect();
-        let privileges = Privileges::all();
-        let mut service =
-            Service::new(channel, None, start, fds, filter, journal, privileges, log).unwrap();
+        let mut service = Service::new(channel, None, start, fds, filter, journal, log).unwrap();
         service.enter();
         Self { service, side: Channel::new(ours), state: WatcherState::Starting }
     }
