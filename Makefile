@@ -103,7 +103,8 @@ soak: compiler
 		$(CARGO) test --locked --test e2e faults::soak -- --ignored --nocapture
 
 simulate: compiler
-	SYNCSUP_SIMULATE_S=$${SYNCSUP_SIMULATE_S:-86400} $(CARGO) test --locked --lib simulation -- --nocapture
+	SYNCSUP_SIMULATE_S=$${SYNCSUP_SIMULATE_S:-86400} \
+		$(CARGO) test --locked --profile simulate --lib simulation -- --nocapture
 
 bench: compiler
 	@.ci/need rsync
@@ -131,9 +132,8 @@ lint: compiler
 	@.ci/lint
 
 # Files name the program, and what the administrator writes.
-RELOCATE = -e 's|/usr/local/bin/syncsup|$(PREFIX)/bin/syncsup|' -e 's|/etc/syncsup|$(SYSCONFDIR)/syncsup|g' \
-	-e 's|/etc/default/syncsup|$(SYSCONFDIR)/default/syncsup|g' -e 's|/etc/sysconfig/syncsup|$(SYSCONFDIR)/sysconfig/syncsup|g' \
-	-e 's|/etc/conf.d/syncsup|$(SYSCONFDIR)/conf.d/syncsup|g'
+RELOCATE = -e 's|/usr/local/bin/syncsup|$(PREFIX)/bin/syncsup|' \
+	-e 's,/etc/\(\|default/\|sysconfig/\|conf.d/\)syncsup,$(SYSCONFDIR)/\1syncsup,g'
 
 define NEWLINE
 

@@ -44,10 +44,9 @@ adapted() {
             old='/^SystemCallFilter=/d; /^SystemCallErrorNumber=/d
                 s/^TimeoutStartSec=infinity/TimeoutStartSec=0/'
         fi
-        sed -e "s|/bin/syncsup|$PREFIX/bin/syncsup|" -e "s|/etc/syncsup|$SYSCONFDIR/syncsup|g" \
-            -e "s|/etc/default/syncsup|$SYSCONFDIR/default/syncsup|g" \
-            -e "s|/etc/sysconfig/syncsup|$SYSCONFDIR/sysconfig/syncsup|g" \
-            -e "s|/etc/conf.d/syncsup|$SYSCONFDIR/conf.d/syncsup|g" -e "$old" "$1"
+        sed -e "s|/bin/syncsup|$PREFIX/bin/syncsup|" \
+            -e "s,/etc/\\(\\|default/\\|sysconfig/\\|conf.d/\\)syncsup,$SYSCONFDIR/\\1syncsup,g" \
+            -e "$old" "$1"
         ;;
     *) cat "$1" ;;
     esac

@@ -48,10 +48,11 @@ pub fn quarantine(dir: &Path, time: &str) -> io::Result<PathBuf> {
     rename(dir, time)
 }
 
-/// Creates the new journal, in which every remote is due for a reconcile.
+/// Creates the new journal, in which every remote of `names` is due for a reconcile, and which has these plugins.
 pub fn begin_new<'a>(
     dir: &Path,
     names: impl IntoIterator<Item = &'a String>,
+    plugins: &[String],
 ) -> std::result::Result<(), JournalError> {
     pass(Point::QuarantineRenamed);
     let mut journal = Journal::open(dir)?;
@@ -60,6 +61,7 @@ pub fn begin_new<'a>(
         journal.remote(name, Some((&ReconcileReason::JournalSetAside, clock::wall_ms())))?;
         journal.want_reconcile(name, Some(&ReconcileReason::JournalSetAside))?;
     }
+    journal.set_plugins(plugins)?;
     pass(Point::QuarantineEnds);
     match std::fs::remove_file(dir.join(MARKER)) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(JournalError::Refused(e.to_string())),
@@ -141,10 +143,7 @@ pub fn clean_journal(
         register(dir, names, first)?;
         journal.set_plugins(plugins)
     };
-    let begin = || {
-        begin_new(dir, names)?;
-        Journal::open(dir)?.set_plugins(plugins)
-    };
+    let begin = || begin_new(dir, names, plugins);
     let refused = |e: &dyn std::fmt::Display| {
         Error::system(say!("cannot open the journal in {}", dir.display()), e)
     };
@@ -242,7 +241,7 @@ mod tests {
                 }
                 _ => {
                     quarantine(dir, "1").unwrap();
-                    begin_new(dir, &names).unwrap();
+                    begin_new(dir, &names, &[]).unwrap();
                 }
             }
             assert_eq!(clean_journal(dir, &names, &[], None, &log).unwrap(), died < 3, "{died}");

@@ -8,6 +8,7 @@ use crate::sys::process::ITSELF;
 use slog::Logger;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What a watcher reads besides the localpath: processes, mounts and settings of the kernel, the time zone, and what a
@@ -33,10 +34,10 @@ pub struct Privileges {
 enum Domain {
     /// It can open any directory.
     None,
-    /// It can open this one root, if it is the one that was there at its start.
+    /// It can open the root that was there at its start, if there was one.
     Root,
-    /// The same, but the root refused to be opened before that, too.
-    RefusedRoot,
+    /// The same, but that root, with this device and inode, was refused to this user before.
+    RefusedRoot(Option<(u64, u64)>),
 }
 
 impl Privileges {
@@ -50,8 +51,9 @@ impl Privileges {
         let writers = WriterSearch::apart()?;
         let watch = start.localpath.watch.as_path();
         let domain = match fs::read_dir(watch) {
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => Domain::RefusedRoot,
-            // If it is missing, the next one needs another process.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                Domain::RefusedRoot(identity(watch))
+            }
             Ok(_) | Err(_) => Domain::Root,
         };
         let confined = confine::work_within(&reach(watch, &start.state_dir), log)?;
@@ -59,9 +61,19 @@ impl Privileges {
     }
 
     /// True if this error of opening the root may only mean that it is another one than at the start of this process.
-    pub fn miss_the_root(&self, error: &io::Error) -> bool {
-        self.domain == Domain::Root && error.kind() == ErrorKind::PermissionDenied
+    pub fn miss_the_root(&self, watch: &Path, error: &io::Error) -> bool {
+        error.kind() == ErrorKind::PermissionDenied
+            && match self.domain {
+                Domain::None => false,
+                Domain::Root => true,
+                Domain::RefusedRoot(refused) => refused != identity(watch),
+            }
     }
+}
+
+/// Device and inode, which a domain does not hide.
+fn identity(watch: &Path) -> Option<(u64, u64)> {
+    fs::metadata(watch).ok().map(|seen| (seen.dev(), seen.ino()))
 }
 
 fn reach(watch: &Path, state_dir: &Path) -> Reach {
@@ -78,5 +90,31 @@ fn reach(watch: &Path, state_dir: &Path) -> Reach {
         owns: vec![state_dir.to_owned()],
         ports: Some(Vec::new()),
         ..Reach::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_that_was_refused_before_needs_no_other_watcher() {
+        let dir = tempfile::tempdir().unwrap();
+        let denied = io::Error::from(ErrorKind::PermissionDenied);
+        let missing = io::Error::from(ErrorKind::NotFound);
+        let misses = |domain, error| {
+            Privileges { writers: WriterSearch::Here, domain }.miss_the_root(dir.path(), error)
+        };
+        let this = identity(dir.path());
+        for (domain, needed) in [
+            (Domain::None, false),
+            (Domain::Root, true),
+            (Domain::RefusedRoot(this), false),
+            (Domain::RefusedRoot(None), true),
+            (Domain::RefusedRoot(identity(Path::new("/"))), true),
+        ] {
+            assert_eq!(misses(domain, &denied), needed, "{domain:?}");
+            assert!(!misses(domain, &missing), "{domain:?}");
+        }
     }
 }

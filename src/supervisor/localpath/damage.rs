@@ -10,12 +10,11 @@ use crate::help_topic::HelpTopic;
 use crate::instance::directories::make_private;
 use crate::instance::lock::{LOCK_NAME, taken};
 use crate::instance::quarantine::{begin_new, quarantine, stamp};
-use crate::journal::Journal;
 use crate::reconcile_reason::ReconcileReason;
 use crate::supervisor::child::ChildEvent;
 use crate::supervisor::waiters::LocalPathWait;
 use crate::sys::lock;
-use slog::{crit, error, warn};
+use slog::{crit, error};
 use std::time::Duration;
 
 /// The delay after a journal could not be quarantined.
@@ -40,17 +39,10 @@ impl SupervisedLocalPath {
                     "help" => HelpTopic::JournalDamaged.command());
                 let names: Vec<String> =
                     self.pushers.iter().filter(|p| !p.removed).map(|p| p.name.clone()).collect();
-                if let Err(e) = begin_new(&self.dir, &names) {
-                    // The marker remains, so the next start completes it.
-                    error!(self.log, "cannot create a new journal: {e}");
-                }
                 let plugins = plugin_names(&self.configured.localpath.plugins);
-                if let Err(e) = Journal::open(&self.dir).and_then(|mut j| j.set_plugins(&plugins)) {
-                    // The runner completes it when it starts.
-                    warn!(
-                        self.log,
-                        "cannot record the plugins: {e}; the plugin runner does it when it starts"
-                    );
+                if let Err(e) = begin_new(&self.dir, &names, &plugins) {
+                    // The marker remains, so the next start completes it. Pushers and the plugin runner add themselves.
+                    error!(self.log, "cannot create a new journal: {e}");
                 }
                 self.note_files(now);
                 self.request_reconcile(&ReconcileReason::JournalSetAside, |_| true, now);

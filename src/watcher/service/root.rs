@@ -404,7 +404,7 @@ impl Service {
     /// Opens the root. For one that this process cannot reach, the supervisor starts another one.
     fn open_root(&mut self) -> Result<Root, BeginError> {
         Root::open(&self.watch).map_err(|error| {
-            if !self.privileges.miss_the_root(&error) {
+            if !self.privileges.miss_the_root(&self.watch, &error) {
                 return error.into();
             }
             self.say(&FromWatcher::OutOfReach);

@@ -65,7 +65,8 @@ impl Service {
     #[track_caller]
     fn systemctl(&self, words: &str) {
         let out = self.machine.runs(&format!("systemctl {words}"));
-        assert!(out.status.success(), "systemctl {words}: {out:?}\n{}", self.log());
+        let state = || self.machine.runs("systemctl status --full --lines=20 syncsup");
+        assert!(out.status.success(), "systemctl {words}: {out:?}\n{:?}\n{}", state(), self.log());
     }
 
     /// Waits until a file has come to a slave.
