@@ -39,9 +39,15 @@ fn files(scene: &Scene) -> Vec<PathBuf> {
     all.filter(|file| file.metadata().is_ok_and(|m| m.len() > 0)).collect()
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies, as far as the file system admits: another fault may have filled it, or made it read-only.
+fn copy(from: &Path, to: &Path) -> bool {
     let done = Command::new("cp").arg("-aT").arg(from).arg(to).status();
-    assert!(done.is_ok_and(|s| s.success()), "cp {} {}", from.display(), to.display());
+    done.is_ok_and(|status| status.success())
+}
+
+/// What a copy into the state directory has done.
+fn said(copied: bool) -> Option<String> {
+    Some(if copied { "put back" } else { "put back in part" }.to_owned())
 }
 
 impl JournalFault {
@@ -78,7 +84,9 @@ impl JournalFault {
         let state = scene.world.instance.state_dir();
         let Some(backup) = &self.backup else {
             let backup = scene.world.outside.join(format!("{:?}", self.damage));
-            copy(&state, &backup);
+            if !copy(&state, &backup) {
+                return None;
+            }
             self.backup = Some(backup);
             return Some("a backup was made".to_owned());
         };
@@ -86,16 +94,15 @@ impl JournalFault {
             for entry in fs::read_dir(&state).ok()?.flatten() {
                 let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
             }
-            copy(backup, &state);
-            return Some("put back".to_owned());
+            return said(copy(backup, &state));
         }
         let journal = files(scene).into_iter().find(|f| f.ends_with("journal.db"))?;
         let inside = journal.strip_prefix(&state).ok()?;
-        copy(&backup.join(inside), &journal);
+        let copied = copy(&backup.join(inside), &journal);
         for log in ["-wal", "-shm"] {
             let _ = fs::remove_file(format!("{}{log}", journal.display()));
         }
-        Some("put back".to_owned())
+        said(copied)
     }
 }
 
