@@ -46,6 +46,22 @@ const EARLIER: [(ReconcileReason, &str); 3] = [
     (ReconcileReason::Import, "syncsup journal import"),
 ];
 
+impl ReconcileReason {
+    /// True if an operator asks for it now.
+    pub fn is_asked(&self) -> bool {
+        match self {
+            ReconcileReason::AtStart | ReconcileReason::Sync => true,
+            ReconcileReason::Schedule
+            | ReconcileReason::NewRemote
+            | ReconcileReason::Import
+            | ReconcileReason::SettingsChanged
+            | ReconcileReason::JournalSetAside
+            | ReconcileReason::Leftovers
+            | ReconcileReason::Found(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for ReconcileReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fixed = FIXED.iter().find(|(reason, _)| reason == self).map(|(_, text)| *text);

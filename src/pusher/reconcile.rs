@@ -38,13 +38,25 @@ struct Requests {
     supervisor: u64,
 }
 
+/// The delete guard. What it holds is also in the journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Guard {
+    /// It holds nothing.
+    #[default]
+    Open,
+    /// It holds what a comparison found.
+    Holds(Held),
+    /// The same, but an operator has asked for another comparison, which decides whether it still does.
+    LooksAgain(Held),
+}
+
 /// The reconcile of one remote, and its partial comparisons.
 #[derive(Clone, Debug, Default)]
 pub struct Reconcile {
     /// A reconcile is requested, for this reason. Also in the journal.
     wanted: Option<ReconcileReason>,
-    /// The delete guard holds what a reconcile found. Also in the journal.
-    held: Option<Held>,
+    /// Whether the delete guard holds what a comparison found.
+    guard: Guard,
     /// When a reconcile last completed, in milliseconds since 1970. Also in the journal.
     reconciled_at_ms: Option<i64>,
     /// No comparison starts before this time.
@@ -76,7 +88,8 @@ impl Reconcile {
         held: Option<Held>,
         reconciled_at_ms: Option<i64>,
     ) -> Self {
-        Self { wanted, held, reconciled_at_ms, ..Self::default() }
+        let guard = held.map_or(Guard::Open, Guard::Holds);
+        Self { wanted, guard, reconciled_at_ms, ..Self::default() }
     }
 
     /// Why a reconcile is requested, if one is.
@@ -84,9 +97,24 @@ impl Reconcile {
         self.wanted.as_ref()
     }
 
-    /// What the delete guard holds.
+    /// What the delete guard holds. `None` while another comparison is to decide that.
     pub fn held(&self) -> Option<&Held> {
-        self.held.as_ref()
+        match &self.guard {
+            Guard::Holds(held) => Some(held),
+            Guard::Open | Guard::LooksAgain(_) => None,
+        }
+    }
+
+    /// An operator has asked for a comparison: the guard does not prevent it.
+    pub fn look_again(&mut self) {
+        if let Guard::Holds(held) = std::mem::take(&mut self.guard) {
+            self.guard = Guard::LooksAgain(held);
+        }
+    }
+
+    /// A reconcile has compared everything, and the guard let it pass. True if it held something until now.
+    pub fn passed(&mut self) -> bool {
+        std::mem::take(&mut self.guard) != Guard::Open
     }
 
     /// When a reconcile last completed, in milliseconds since 1970.
@@ -139,13 +167,16 @@ impl Reconcile {
 
     /// The delete guard holds what a reconcile found. Fewer deletions were approved.
     pub fn hold(&mut self, held: Held) {
-        self.held = Some(held);
+        self.guard = Guard::Holds(held);
         self.approved = None;
     }
 
     /// The operator releases what the guard holds, and so approves it for the next comparison.
     pub fn release(&mut self) -> Option<Held> {
-        let held = self.held.take()?;
+        let held = match std::mem::take(&mut self.guard) {
+            Guard::Open => return None,
+            Guard::Holds(held) | Guard::LooksAgain(held) => held,
+        };
         self.approved = Some(held.deletions);
         self.retry = None;
         Some(held)
@@ -366,6 +397,25 @@ mod tests {
         assert_eq!((reconcile.approved(), reconcile.may_reconcile(S)), (Some(7), true));
         reconcile.forget_approval();
         assert_eq!(reconcile.approved(), None);
+    }
+
+    #[test]
+    fn an_operator_who_asks_again_gets_another_comparison() {
+        let held = Held { why: "too many".into(), deletions: 7 };
+        let mut reconcile =
+            Reconcile::new(Some(ReconcileReason::NewRemote), Some(held.clone()), None);
+        reconcile.look_again();
+        assert_eq!(reconcile.held(), None);
+        assert!(reconcile.passed() && !reconcile.passed(), "it is lifted once");
+        assert_eq!(reconcile.approved(), None, "and nothing is approved by that");
+        reconcile.look_again();
+        assert_eq!(reconcile.release(), None, "there is nothing to release");
+        reconcile.hold(held.clone());
+        reconcile.look_again();
+        reconcile.hold(Held { deletions: 8, ..held.clone() });
+        assert_eq!(reconcile.held().map(|held| held.deletions), Some(8), "the number that counts");
+        reconcile.look_again();
+        assert_eq!(reconcile.release().map(|held| held.deletions), Some(8));
     }
 
     #[test]

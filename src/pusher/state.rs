@@ -863,6 +863,10 @@ impl State {
         if why == ReconcileReason::Schedule && self.reconcile.wanted().is_some() {
             return;
         }
+        if why.is_asked() {
+            // The master may have been repaired since the guard held it.
+            self.reconcile.look_again();
+        }
         self.reconcile.request(why.clone());
         out.push(Action::WantReconcile(why));
         self.changed(out);
@@ -1181,6 +1185,10 @@ impl State {
         out: &mut Vec<Action>,
     ) {
         let Some(message) = incomplete else {
+            if self.reconcile.passed() {
+                info!(self.log, "no longer held: the delete guard lets this comparison pass");
+                out.push(Action::SetHeld(None));
+            }
             // A request that arrived meanwhile stays, for another reason or for the same one.
             let settled = self.reconcile.settles();
             out.push(Action::Reconciled { why, settled, entries });

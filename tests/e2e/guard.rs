@@ -106,6 +106,33 @@ fn an_empty_localpath_empties_no_remote_by_a_first_copy_or_a_sync() {
     w.wait_identical();
 }
 
+/// `sync` compares again, and so ends the hold if the master was repaired, whatever stopped meanwhile.
+#[test]
+fn a_sync_after_the_master_was_repaired_ends_the_hold() {
+    let file = |n: usize| format!("d/f{n}");
+    let mut w = stopped_with(Setup::default(), (0..300).map(file));
+    fs::rename(w.at("d"), w.outside.join("d")).unwrap();
+    w.run(&[]);
+    w.wait_remote(0, "held", held);
+    // Nothing is repaired yet.
+    let said = w.instance.command(&["sync"]);
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    w.wait_remote(0, "held again", held);
+    w.instance.kill9();
+    w.run(&[]);
+    w.wait_remote(0, "held after a restart", held);
+    fs::rename(w.outside.join("d"), w.at("d")).unwrap();
+    let said = w.instance.command(&["sync"]);
+    assert_eq!(said.status.code(), Some(0), "{said:?}");
+    w.wait_in_sync();
+    assert_eq!(files(&w), 300);
+    w.instance.stop();
+    w.run(&[]);
+    w.wait_in_sync();
+    let status = w.wait_remote(0, "no hold in the journal", |r| r["state"] == "in_sync");
+    assert_eq!(status["held_deletions"], Value::Null, "{status}");
+}
+
 #[test]
 fn a_release_after_a_restart_approves_only_what_was_shown() {
     // In one directory: a scan beside other load marks several at different times.
