@@ -4,7 +4,7 @@
 use super::destination::Destination;
 use super::diagnostic::{Diagnostic, Severity};
 use super::model::{Config, LocalPath, Place, Remote, Target};
-use super::probe::{PasswordFile, Probe, Watch};
+use super::probe::{PasswordFile, Probe, Program, Watch};
 use super::sender;
 use super::{credentials, here, http, trusted};
 use crate::filter::Filter;
@@ -228,13 +228,21 @@ pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
         });
         found.extend(loops);
         for (place, program) in trusted::programs_named(localpath) {
-            let why = || script::fault(&probe.program(&program)?);
+            let why = || match probe.program(&program) {
+                Program::Begins(start) => script::fault(&start),
+                // The version of an rsync is looked at, too.
+                Program::Missing if !is_rsync(localpath, &program) => {
+                    Some(say!("no such file; create it or correct the path"))
+                }
+                Program::Missing => None,
+                Program::Unknown => None,
+            };
             if program.is_absolute()
                 && programs.insert(program.clone())
                 && let Some(why) = why()
             {
                 let shown = as_written(program.as_os_str().as_bytes());
-                let text = say!("script {} cannot be run: {}", shown, why);
+                let text = say!("program {} cannot be run: {}", shown, why);
                 found.push(finding(Severity::Warning, place, text));
             }
         }
@@ -256,6 +264,10 @@ pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
         }
     }
     found
+}
+
+fn is_rsync(localpath: &LocalPath, program: &Path) -> bool {
+    localpath.remotes.iter().any(|remote| remote.peer.rsync_program.as_path() == program)
 }
 
 /// Why a remote on this machine would copy the localpath into itself, if that can be determined.

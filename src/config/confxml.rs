@@ -209,6 +209,9 @@ impl<'e> Reading<'e, '_, '_> {
         rsync.ssh = section.child("ssh").is_some_and(|e| self.boolean(e, "start"));
         if let Some(e) = section.child("userDefinedPort") {
             let on = self.boolean(e, "start");
+            if on && rsync.ssh {
+                self.notes.warn(e.line, say!("userDefinedPort has no effect with ssh: it is the port of a daemon; give the port of sshd in the configuration of ssh (Port), or in YAML as `ssh: {port: N}`"));
+            }
             rsync.port = self.when(on, e, "port", values::port).unwrap_or(rsync.port);
         }
         if let Some(e) = section.child("timeout") {

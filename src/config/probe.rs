@@ -52,14 +52,25 @@ pub enum PasswordFile {
     Refused(String),
 }
 
+/// A program that a configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// Its beginning, as much as the kernel reads.
+    Begins(Vec<u8>),
+    /// It does not exist.
+    Missing,
+    /// It cannot be read.
+    Unknown,
+}
+
 /// The machine, for the checks.
 pub trait Probe {
     /// Examines a localpath.
     fn watch(&self, path: &Path) -> Watch;
     /// Examines a password file.
     fn password_file(&self, path: &Path) -> PasswordFile;
-    /// The beginning of a program, as much as the kernel reads; `None` if it cannot be read.
-    fn program(&self, path: &Path) -> Option<Vec<u8>>;
+    /// Examines a program.
+    fn program(&self, path: &Path) -> Program;
     /// The number of the user that runs this.
     fn user(&self) -> u32;
     /// The first line of `PROGRAM --version`.
@@ -108,12 +119,15 @@ impl Probe for Machine {
         }
     }
 
-    fn program(&self, path: &Path) -> Option<Vec<u8>> {
-        // Reading another type may block, or change its state.
-        if !fs::metadata(path).ok()?.is_file() {
-            return None;
+    fn program(&self, path: &Path) -> Program {
+        match fs::metadata(path) {
+            Ok(meta) if meta.is_file() => {
+                beginning(path, script::START).map_or(Program::Unknown, Program::Begins)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Program::Missing,
+            // Reading another type may block, or change its state.
+            Ok(_) | Err(_) => Program::Unknown,
         }
-        beginning(path, script::START).ok()
     }
 
     fn user(&self) -> u32 {

@@ -26,7 +26,7 @@ pub fn taken(watch: &str, file: &Path) -> Error {
         (None, pid) => pid.map_or(String::new(), |pid| say!(" by pid {}", pid)),
     };
     let text = say!(
-        "localpath {}: another supervisor already replicates it ({} is locked{}); stop that one first, or choose another --state-dir",
+        "localpath {}: another supervisor already replicates it ({} is locked{}); stop that one first (`syncsup stop -o ITS-FILE`), or take the localpath out of one of the configurations",
         watch,
         file.display(),
         by

@@ -121,7 +121,7 @@ pub fn message(deletions: u64, entries: Option<u64>, remote: &str) -> String {
     // The known number of entries may be out of date.
     let of = entries.filter(|n| *n >= deletions).map(|n| format!(" of {n}")).unwrap_or_default();
     format!(
-        "would delete {deletions}{of} entries; look with `syncsup release --show {remote}`, then `syncsup release {remote}`"
+        "would delete {deletions}{of} entries; look with `syncsup release --show {remote}`; if that is right, `syncsup release {remote}`; if not, repair the master, then `syncsup sync {remote}`"
     )
 }
 
@@ -145,7 +145,7 @@ mod tests {
         assert!(message(600, Some(401), "r").starts_with("would delete 600 entries"));
         assert_eq!(
             message(400, Some(401), "r"),
-            "would delete 400 of 401 entries; look with `syncsup release --show r`, then `syncsup release r`"
+            "would delete 400 of 401 entries; look with `syncsup release --show r`; if that is right, `syncsup release r`; if not, repair the master, then `syncsup sync r`"
         );
         assert_eq!(remote_entries(100, 90, 50), 60);
     }

@@ -10,7 +10,7 @@ use syncsup::config::check;
 use syncsup::config::diagnostic::Severity;
 use syncsup::config::here::{self, Daemon};
 use syncsup::config::model::Config;
-use syncsup::config::probe::{Machine, PasswordFile, Probe, Watch};
+use syncsup::config::probe::{Machine, PasswordFile, Probe, Program, Watch};
 use syncsup::config::{Loaded, parse, read, sender};
 use syncsup::filter::Filter;
 
@@ -229,8 +229,8 @@ impl Probe for Slave {
     fn password_file(&self, path: &Path) -> PasswordFile {
         Bare.password_file(path)
     }
-    fn program(&self, _: &Path) -> Option<Vec<u8>> {
-        None
+    fn program(&self, _: &Path) -> Program {
+        Program::Unknown
     }
     fn user(&self) -> u32 {
         0
@@ -443,8 +443,8 @@ impl Probe for Bare {
     fn password_file(&self, _: &Path) -> PasswordFile {
         PasswordFile::Missing
     }
-    fn program(&self, _: &Path) -> Option<Vec<u8>> {
-        None
+    fn program(&self, _: &Path) -> Program {
+        Program::Unknown
     }
     fn user(&self) -> u32 {
         0
@@ -671,7 +671,10 @@ fn a_script_with_crlf_is_reported_wherever_it_is_named() {
             assert!(told.len() == 1 && told[0].contains(word), "{what}: {told:?}");
         }
         assert_eq!(told("fine", &what), Vec::<String>::new());
-        assert_eq!(told("missing", &what), Vec::<String>::new());
+        let missing = told("missing", &what);
+        let of_rsync = what.contains("program:");
+        assert_eq!(missing.len(), usize::from(!of_rsync), "{what}: {missing:?}");
+        assert!(missing.iter().all(|text| text.contains("no such file")), "{missing:?}");
     }
 }
 

@@ -23,7 +23,7 @@ pub const MESSAGES: &[Message] = &[
     ("{}; {}", "{}；{}"),
     ("{}: {}; run this command as the user of the instance", "{}：{}；请以该实例的用户运行此命令"),
     ("several instances run; choose one of them: {}", "有多个实例在运行；请选择其一：{}"),
-    (" with {}", "，配置为 {}"),
+    (" with {}", "（配置：{}）"),
     ("no supervisor runs{} (looked in {})", "没有 supervisor 在运行{}（已在 {} 中查找）"),
     ("; {}: no such file", "；{}：没有这个文件"),
     ("; start one with `syncsup -d{}`", "；可用 `syncsup -d{}` 启动"),

@@ -30,7 +30,8 @@ pub const MESSAGES: &[Message] = &[
         "{} to {} and {} to {} ({}): {}, with the same or nested destinations on one remote; each would overwrite or delete what the other sends: use separate destinations",
         "{} 推送到 {}，{} 推送到 {}（{}）：{}，在同一远端上的目的地相同或互相包含；双方会互相覆盖或删除对方发送的内容，请使用互不包含的目的地",
     ),
-    ("script {} cannot be run: {}", "脚本 {} 无法运行：{}"),
+    ("program {} cannot be run: {}", "程序 {} 无法运行：{}"),
+    ("no such file; create it or correct the path", "没有这个文件；请创建它，或改正路径"),
     ("no such directory; create it or correct the path", "没有这个目录；请创建它，或改正路径"),
     ("not a directory; name the directory that contains it", "不是目录；请填包含它的目录"),
     ("{}; run as a user that may read it", "{}；请以有权读取它的用户运行"),
@@ -80,6 +81,10 @@ pub const MESSAGES: &[Message] = &[
     (
         "password_file {} is given without a user: rsync logs in with the name of the user that runs it; add `user: NAME`, a name in the `auth users` of the module",
         "给出了 password_file {}，但没有给出用户：rsync 会用运行它的用户的名字登录；请加上 `user: 名称`，即该模块 `auth users` 中的名字",
+    ),
+    (
+        "userDefinedPort has no effect with ssh: it is the port of a daemon; give the port of sshd in the configuration of ssh (Port), or in YAML as `ssh: {port: N}`",
+        "使用 ssh 时 userDefinedPort 不起作用：它是 rsync daemon 的端口；sshd 的端口请写在 ssh 的配置文件中（Port），或在 YAML 中写 `ssh: {port: N}`",
     ),
     ("{}: no password_file is given", "{}：没有指定 password_file"),
     (
@@ -224,7 +229,7 @@ pub const MESSAGES: &[Message] = &[
     ("en dash", "短破折号"),
     ("em dash", "破折号"),
     ("dash", "连字符"),
-    ("odd space", "特殊空格"),
+    ("odd space", "全角或特殊空格"),
     ("invisible character", "不可见字符"),
     ("full-width character", "全角字符"),
     ("remove it", "请去掉"),
@@ -277,7 +282,7 @@ pub const MESSAGES: &[Message] = &[
         "`{}` is given twice in {} (first in line {}); keep one",
         "{2}: `{1}` 出现了两次（先前在第 {3} 行）；请只保留一个",
     ),
-    ("not YAML: {}", "YAML 格式错误（多半是缩进不一致或用了 Tab）：{}"),
+    ("not YAML: {}", "YAML 格式错误：{}"),
     (
         "aliases (`*name`) are not supported; write the value itself",
         "不支持别名（`*名称`）；请直接写出值",
@@ -533,7 +538,7 @@ pub const MESSAGES: &[Message] = &[
     ("no <head> element: this is not a confxml.xml", "没有 <head> 元素：这不是 confxml.xml"),
     (
         "not XML: </{}> closes <{}> of line {}; close <{}> first",
-        "XML 格式错误：</{1}> 结束的却是第 {3} 行的 <{2}>；请先结束 <{4}>",
+        "XML 格式错误：遇到 </{1}>，但第 {3} 行的 <{2}> 还没有关闭；请先关闭 <{4}>",
     ),
     ("not XML: </{}> closes nothing; remove it", "XML 格式错误：</{}> 没有对应的开始标签；请去掉"),
     ("<{}> is after the end of <head>; move it inside", "<{}> 在 <head> 结束之后；请移到里面"),

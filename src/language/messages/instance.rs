@@ -45,8 +45,8 @@ pub const MESSAGES: &[Message] = &[
     ),
     (" by pid {}", "，pid {}"),
     (
-        "localpath {}: another supervisor already replicates it ({} is locked{}); stop that one first, or choose another --state-dir",
-        "本地目录 {}：另一个 supervisor 已在同步它（{} 已被锁定{}）；请先停止那一个，或另选 --state-dir",
+        "localpath {}: another supervisor already replicates it ({} is locked{}); stop that one first (`syncsup stop -o ITS-FILE`), or take the localpath out of one of the configurations",
+        "本地目录 {}：另一个 supervisor 已在同步它（{} 已被锁定{}）；请先停止那一个（`syncsup stop -o 它的配置文件`），或从其中一份配置中删去这个本地目录",
     ),
     ("localpath {} with remote {} is not configured", "配置中没有本地目录 {} 和远端 {}"),
     ("cannot open the journal in {}", "无法打开 {} 中的 journal"),
