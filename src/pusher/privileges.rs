@@ -57,6 +57,13 @@ pub fn confined(start: &PusherStart, log: &Logger) -> Option<Confined> {
 /// the remote, and signal and look into no process but those. It can still read and run any file, because a password
 /// file and rsync may be replaced at any time; what an rsync reads is confined when it starts.
 pub fn write_state_only(state_dir: &Path, confined: &Confined, log: &Logger) -> io::Result<()> {
+    if !confined.reach.creates_in.is_empty() {
+        debug!(
+            log,
+            "this process can write other files, since a directory of the log of rsync may be replaced"
+        );
+        return Ok(());
+    }
     if !domain::links_between_directories() {
         debug!(
             log,

@@ -118,6 +118,8 @@ pub struct SupervisedLocalPath {
     integrity: Integrity,
     /// The earliest time at which removed remotes are forgotten.
     forget_at: Duration,
+    /// No watcher is started for a root that is out of reach before this time.
+    reach_at: Duration,
     since: Duration,
     /// The requests of `syncsup wait` for this localpath.
     pub(super) waits: Vec<LocalPathWait>,
@@ -180,6 +182,7 @@ impl SupervisedLocalPath {
             damaged: None,
             integrity: Integrity::default(),
             forget_at: now,
+            reach_at: now,
             since: now,
             waits: Vec::new(),
             log,

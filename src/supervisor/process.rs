@@ -134,6 +134,19 @@ impl<Out: Serialize + ToChild, In: DeserializeOwned + FromChild> ChildProcess<Ou
         false
     }
 
+    /// True if its process runs, and is not to end.
+    pub fn is_kept(&self) -> bool {
+        match self.machine.state() {
+            ChildState::Starting { .. } | ChildState::Up { .. } | ChildState::Resting { .. } => {
+                true
+            }
+            ChildState::Down { .. }
+            | ChildState::Stopping { .. }
+            | ChildState::Killing { .. }
+            | ChildState::Gone => false,
+        }
+    }
+
     /// True if its process runs or waits for the CPU.
     fn is_busy(&self) -> bool {
         self.running.as_ref().is_some_and(|running| procfs::is_runnable(running.child.pid()))

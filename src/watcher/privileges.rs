@@ -4,8 +4,10 @@ use crate::message::WatcherStart;
 use crate::sys::confine;
 use crate::sys::descriptors::WriterSearch;
 use crate::sys::domain::{self, Reach};
+use crate::sys::files::Root;
 use crate::sys::process::ITSELF;
 use slog::Logger;
+use std::env;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
@@ -56,7 +58,14 @@ impl Privileges {
             }
             Ok(_) | Err(_) => Domain::Root,
         };
-        let confined = confine::work_within(&reach(watch, &start.state_dir), log)?;
+        // There the same directory may be another inode at each look.
+        let network =
+            Root::open(watch).and_then(|root| root.file_system()).is_ok_and(|f| f.network);
+        let (read, domain) = match network {
+            true => (Path::new("/"), Domain::None),
+            false => (watch, domain),
+        };
+        let confined = confine::work_within(&reach(read, &start.state_dir), log)?;
         Ok(Self { writers, domain: if confined { domain } else { Domain::None } })
     }
 
@@ -76,10 +85,14 @@ fn identity(watch: &Path) -> Option<(u64, u64)> {
     fs::metadata(watch).ok().map(|seen| (seen.dev(), seen.ino()))
 }
 
-fn reach(watch: &Path, state_dir: &Path) -> Reach {
+fn reach(read: &Path, state_dir: &Path) -> Reach {
     let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
     let mut reads = paths(READS);
-    reads.push(watch.to_owned());
+    reads.push(read.to_owned());
+    // The time zone.
+    let zones = ["TZ", "TZDIR"].into_iter().filter_map(|name| env::var(name).ok());
+    let zones = zones.map(|zone| PathBuf::from(zone.trim_start_matches(':')));
+    reads.extend(zones.filter(|path| path.is_absolute()));
     // Probes of mount points and syncs of file systems are this program.
     let mut runs = paths(domain::LIBRARIES);
     runs.push(ITSELF.into());

@@ -481,3 +481,22 @@ fn an_idle_instance_starts_no_rsync() {
         w.rsyncs().len() <= started + 1
     });
 }
+
+/// Confined processes reach only the directory that was there when they began.
+#[test]
+fn a_state_directory_that_is_replaced_with_its_files_is_used_again() {
+    let mut w = Setup::default().start();
+    w.wait_in_sync();
+    let journal = w.journal();
+    let (dir, new) = (journal.parent().unwrap(), w.outside.join("state"));
+    fs::create_dir(&new).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o700)).unwrap();
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        fs::rename(entry.path(), new.join(entry.file_name())).unwrap();
+    }
+    fs::rename(&new, dir).unwrap();
+    w.write("after", "x");
+    w.wait_identical();
+    w.wait_in_sync();
+    w.instance.stop();
+}

@@ -17,6 +17,8 @@ const EVERY: Duration = Duration::from_secs(2);
 pub struct Integrity {
     lock: Option<FileId>,
     journal: Option<FileId>,
+    /// The directory. Confined processes reach no other.
+    directory: Option<FileId>,
     check_at: Duration,
 }
 
@@ -34,6 +36,7 @@ impl Integrity {
         Self {
             lock: held.id().ok(),
             journal: id(&dir.join(FILE_NAME)).ok().flatten(),
+            directory: id(dir).ok().flatten(),
             check_at: now + EVERY,
         }
     }
@@ -62,16 +65,20 @@ impl Integrity {
     pub fn wrong(&self, dir: &Path) -> Option<(String, bool)> {
         let journal = fate(self.journal, &dir.join(FILE_NAME));
         let lock = fate(self.lock, &dir.join(LOCK_NAME));
-        let names = [(FILE_NAME, journal), (LOCK_NAME, lock)];
+        let names = [
+            (dir.join(FILE_NAME), journal),
+            (dir.join(LOCK_NAME), lock),
+            (dir.to_owned(), fate(self.directory, dir)),
+        ];
         let said: Vec<String> = names
             .into_iter()
-            .filter_map(|(name, fate)| {
+            .filter_map(|(path, fate)| {
                 let word = match fate {
                     Fate::Same => return None,
                     Fate::Gone => "removed",
                     Fate::Replaced => "replaced",
                 };
-                Some(format!("{} was {word}", dir.join(name).display()))
+                Some(format!("{} was {word}", path.display()))
             })
             .collect();
         (!said.is_empty()).then(|| (said.join(", "), journal != Fate::Same))
@@ -116,9 +123,17 @@ mod tests {
         let integrity = Integrity {
             lock: known(LOCK_NAME),
             journal: known(FILE_NAME),
+            directory: id(dir.path()).unwrap(),
             check_at: Duration::ZERO,
         };
         assert_eq!(integrity.wrong(dir.path()), None);
+        // The same files in another directory.
+        let other = tempfile::tempdir().unwrap();
+        for name in [FILE_NAME, LOCK_NAME] {
+            std::fs::hard_link(at(name), other.path().join(name)).unwrap();
+        }
+        let (why, journal) = integrity.wrong(other.path()).unwrap();
+        assert!(why == format!("{} was replaced", other.path().display()) && !journal, "{why}");
         std::fs::rename(at("new"), at(LOCK_NAME)).unwrap();
         let (why, journal) = integrity.wrong(dir.path()).unwrap();
         assert!(why.ends_with("/lock was replaced") && !journal, "{why}");

@@ -12,6 +12,9 @@ use slog::{error, info, warn};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+/// The least time between two watchers that are started because the root is out of reach.
+const REACH_EVERY: Duration = Duration::from_secs(10);
+
 /// A child of a localpath.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LocalPathChild {
@@ -96,8 +99,12 @@ impl SupervisedLocalPath {
                 self.request_reconcile(&why, |_| true, now);
             }
             FromWatcher::OutOfReach => {
-                info!(self.log, "a watcher is started for the root as it is now");
-                self.watcher.step(ChildEvent::RestartWanted, now);
+                // One that is to end is not started again, nor one whose successor would say the same.
+                if self.watcher.is_kept() && now >= self.reach_at {
+                    self.reach_at = now + REACH_EVERY;
+                    info!(self.log, "a watcher is started for the root as it is now");
+                    self.watcher.step(ChildEvent::RestartWanted, now);
+                }
             }
             FromWatcher::Damaged(why) => self.damage(why, now),
             FromWatcher::Reached { ticket, seq } => self.barrier_reached(ticket, seq, now),

@@ -99,6 +99,8 @@ fn limited() {
     if domain::refuses_signals() {
         refused("a signal", signalled);
     }
+    drop(other.stdin.take());
+    other.wait().unwrap();
 }
 
 #[test]

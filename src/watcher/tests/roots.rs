@@ -63,7 +63,7 @@ fn a_root_that_is_out_of_reach_needs_another_watcher() {
     run.marked(seq, "g");
     run.stop();
     // One that was missing.
-    fs::rename(&root, &away.join("1")).unwrap();
+    fs::rename(&root, away.join("1")).unwrap();
     let mut run = world.launch();
     run.hears("held", |m| matches!(m, FromWatcher::State(WatcherState::Held(_))));
     fs::rename(away.join("1"), &root).unwrap();
