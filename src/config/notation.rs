@@ -61,6 +61,19 @@ pub(crate) fn remote(text: &str) -> Result<Notation, String> {
                 host
             ));
         }
+        if let Some((port, dir)) = path.split_once(':')
+            && values::port(port).is_ok()
+            && dir.starts_with('/')
+        {
+            let host = &text[..text.len() - rest.len()];
+            return Err(say!(
+                "`{}` has a port where ssh has a directory; write `{}:{}` and the port as `ssh: {port: {}}`",
+                text,
+                host,
+                dir,
+                port
+            ));
+        }
         let path = values::absolute(path.as_bytes()).map_err(|e| say!("ssh path {}", e))?;
         PlaceThere::Ssh { path }
     } else {
@@ -169,6 +182,10 @@ mod tests {
 
     #[test]
     fn invalid_notation_is_refused() {
+        assert_eq!(
+            remote("u@h:2222:/srv").unwrap_err(),
+            "`u@h:2222:/srv` has a port where ssh has a directory; write `u@h:/srv` and the port as `ssh: {port: 2222}`"
+        );
         for (bad, word) in [
             ("10.0.0.2", "names no directory"),
             ("/backup", "directory here"),

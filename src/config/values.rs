@@ -73,7 +73,7 @@ fn not_absolute(shown: &str) -> String {
     if shown.contains('$') {
         return say!("`{}`: no shell expands variables here; write the absolute path", shown);
     }
-    say!("`{}` is relative, and a daemon has no current directory; write the absolute path", shown)
+    say!("`{}` is relative, and syncsup has no current directory; write the absolute path", shown)
 }
 
 /// The name of a user of an rsync daemon or of a login.

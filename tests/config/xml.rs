@@ -275,7 +275,7 @@ fn mistakes_in_localpaths_and_remotes_are_reported() {
         "watch=\"/opt/tongbu\">\n\t    <remote",
         "watch=\"opt/tongbu\">\n\t    <remote",
         &[
-            "localpath watch=\"opt/tongbu\": `opt/tongbu` is relative, and a daemon has no current directory; write the absolute path",
+            "localpath watch=\"opt/tongbu\": `opt/tongbu` is relative, and syncsup has no current directory; write the absolute path",
         ],
     );
     one_error(

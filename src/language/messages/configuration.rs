@@ -86,6 +86,10 @@ pub const MESSAGES: &[Message] = &[
         "userDefinedPort has no effect with ssh: it is the port of a daemon; give the port of sshd in the configuration of ssh (Port), or in YAML as `ssh: {port: N}`",
         "使用 ssh 时 userDefinedPort 不起作用：它是 rsync daemon 的端口；sshd 的端口请写在 ssh 的配置文件中（Port），或在 YAML 中写 `ssh: {port: N}`",
     ),
+    (
+        "`{}` has a port where ssh has a directory; write `{}:{}` and the port as `ssh: {port: {}}`",
+        "`{}` 中 ssh 目录的位置上写的是端口；请写 `{}:{}`，端口写成 `ssh: {port: {}}`",
+    ),
     ("{}: no password_file is given", "{}：没有指定 password_file"),
     (
         "{}: the only line of {} must equal the password of that user in the `secrets file` of the slave; that file must have mode 600, and `auth users` must name the user",
@@ -495,8 +499,8 @@ pub const MESSAGES: &[Message] = &[
         "`{}`：这里不经过 shell，变量不会展开；请写绝对路径",
     ),
     (
-        "`{}` is relative, and a daemon has no current directory; write the absolute path",
-        "`{}` 是相对路径，而守护进程没有当前目录；请写绝对路径",
+        "`{}` is relative, and syncsup has no current directory; write the absolute path",
+        "`{}` 是相对路径，而 syncsup 没有当前目录；请写绝对路径",
     ),
     (
         "`{}:...` is a user with a password; write only the user here, and the password into a password_file",
