@@ -46,8 +46,8 @@ enum Guard {
     Open,
     /// It holds what a comparison found.
     Holds(Held),
-    /// The same, but an operator has asked for another comparison, which decides whether it still does.
-    LooksAgain(Held),
+    /// It did, but an operator has asked for another comparison, which decides whether it still does.
+    LooksAgain,
 }
 
 /// The reconcile of one remote, and its partial comparisons.
@@ -101,14 +101,14 @@ impl Reconcile {
     pub fn held(&self) -> Option<&Held> {
         match &self.guard {
             Guard::Holds(held) => Some(held),
-            Guard::Open | Guard::LooksAgain(_) => None,
+            Guard::Open | Guard::LooksAgain => None,
         }
     }
 
     /// An operator has asked for a comparison: the guard does not prevent it.
     pub fn look_again(&mut self) {
-        if let Guard::Holds(held) = std::mem::take(&mut self.guard) {
-            self.guard = Guard::LooksAgain(held);
+        if self.held().is_some() {
+            self.guard = Guard::LooksAgain;
         }
     }
 
@@ -173,10 +173,8 @@ impl Reconcile {
 
     /// The operator releases what the guard holds, and so approves it for the next comparison.
     pub fn release(&mut self) -> Option<Held> {
-        let held = match std::mem::take(&mut self.guard) {
-            Guard::Open => return None,
-            Guard::Holds(held) | Guard::LooksAgain(held) => held,
-        };
+        let held = self.held()?.clone();
+        self.guard = Guard::Open;
         self.approved = Some(held.deletions);
         self.retry = None;
         Some(held)
@@ -404,8 +402,11 @@ mod tests {
         let held = Held { why: "too many".into(), deletions: 7 };
         let mut reconcile =
             Reconcile::new(Some(ReconcileReason::NewRemote), Some(held.clone()), None);
+        // Asked twice before it has compared.
+        reconcile.look_again();
         reconcile.look_again();
         assert_eq!(reconcile.held(), None);
+        assert_eq!(reconcile.release(), None, "nothing is approved in advance");
         assert!(reconcile.passed() && !reconcile.passed(), "it is lifted once");
         assert_eq!(reconcile.approved(), None, "and nothing is approved by that");
         reconcile.look_again();
@@ -414,7 +415,6 @@ mod tests {
         reconcile.look_again();
         reconcile.hold(Held { deletions: 8, ..held.clone() });
         assert_eq!(reconcile.held().map(|held| held.deletions), Some(8), "the number that counts");
-        reconcile.look_again();
         assert_eq!(reconcile.release().map(|held| held.deletions), Some(8));
     }
 

@@ -105,7 +105,6 @@ fn enter(reach: &Reach) -> Result<bool, landlock::RulesetError> {
 fn make_and_remove() -> BitFlags<AccessFs> {
     AccessFs::MakeReg
         | AccessFs::MakeDir
-        | AccessFs::MakeSock
         | AccessFs::RemoveFile
         | AccessFs::RemoveDir
         | AccessFs::Refer
