@@ -69,9 +69,8 @@ pub fn sign_in_names(
     let surplus = names.surplus.iter().filter(|_| old(files::stat(watch)));
     let missing = missing.map(|path| (path, "missing"));
     for (path, how) in missing.chain(surplus.map(|path| (path, "surplus"))) {
-        let pending = jobs.in_flight(path)
-            || jobs.names_touched.contains(path)
-            || context.journal.is_pending(&context.name, path, false)?;
+        let pending =
+            jobs.in_flight(path) || context.journal.is_pending(&context.name, path, false)?;
         if !pending {
             let why = format!("the names in its root have changed: {path} is {how}");
             return Ok(Some(why));
@@ -101,15 +100,22 @@ pub fn sign_in_created(
                 .is_ok_and(|stat| !doubt::may_have_moved_in(&stat, seen_ns))
         })
     };
-    let created = findings.created.iter().map(|path| (path, true));
-    // This batch contains the second ones, so they need no check.
-    for (path, check) in created.chain(findings.lacked.iter().map(|path| (path, false))) {
+    // The mark in this batch may be of another entry at this name, which the directory has replaced since.
+    let unchanged =
+        |path: &RelPath| files::lstat(&path.below(watch)).is_ok_and(|s| s.ctime_ns <= seen_ns);
+    let upto = push.cursor().max(context.remote_state.cursor);
+    let created = findings.created.iter().map(|path| (path, false));
+    for (path, in_batch) in created.chain(findings.lacked.iter().map(|path| (path, true))) {
         let known =
             push.settled_meanwhile.iter().any(|settled| settled.binary_search(path).is_ok());
-        if known || jobs.in_flight(path) || (check && !old(path)) {
+        if known || jobs.in_flight(path) || !old(path) || (in_batch && !unchanged(path)) {
             continue;
         }
-        if !check || !context.journal.is_pending(&context.name, path, false)? {
+        let marked = match in_batch {
+            true => context.journal.is_marked_after(upto, path)?,
+            false => context.journal.is_pending(&context.name, path, false)?,
+        };
+        if !marked {
             return Ok(Some(format!("{path} was missing on the remote, but was not marked")));
         }
     }

@@ -194,7 +194,7 @@ impl Pusher {
             return Ok(events);
         };
         pass(Point::PusherSelected);
-        self.jobs.touch(&batch, self.state.wants_names());
+        self.jobs.touch(&batch);
         self.context.push_begins(now);
         match Push::start(&mut self.context, lane, batch, deferred, self.jobs.along(lane), now) {
             Ok((work, PushProgress::Running)) => {
@@ -246,10 +246,7 @@ impl Pusher {
                 self.context.keep_standby(false, now);
                 CompareSubject::Reconcile { why: why.clone(), exclude: self.left_out(why) }
             }
-            CompareSpec::Names => {
-                self.jobs.names_touched.clear();
-                CompareSubject::Names
-            }
+            CompareSpec::Names => CompareSubject::Names(Touched::default()),
             CompareSpec::Owed(dirs) => {
                 CompareSubject::Dirs(of_one_kind(self.context.journal.due_dirs(
                     &self.context.name,
@@ -259,12 +256,10 @@ impl Pusher {
                 )?))
             }
         };
-        let mut deleting = Touched::default();
-        self.jobs.pushes().for_each(|push| deleting.add(push.deleted()));
         let spec = JobSpec::Compare(what);
-        Ok(match Compare::start(&mut self.context, subject, deleting, now) {
+        Ok(match Compare::start(&mut self.context, subject, now) {
             Ok(Some(work)) => {
-                self.jobs.compare = Some(Busy { work, slot });
+                self.jobs.begin_compare(work, slot);
                 vec![Event::Started(spec, Vec::new())]
             }
             Ok(None) => vec![Event::NotStarted(spec, Vec::new(), slot)],

@@ -30,6 +30,8 @@ use std::time::Duration;
 const UPSET_WAIT: Duration = Duration::from_millis(100);
 /// The shortest interval between two comparisons of the names in the root.
 const NAMES_WAIT: Duration = Duration::from_secs(1);
+/// What is logged with a sign of a loss.
+pub const MAY_HAVE_LOST: &str = "the remote may have lost data";
 /// Failures in a row before the backlog of a remote is bounded. By then the receiver of the last push has exited.
 const BOUND_AFTER: u32 = 3;
 
@@ -1097,7 +1099,7 @@ impl State {
     /// Requests a reconcile if a push or comparison found a sign of a loss.
     fn suspect_loss(&mut self, sign: Option<String>, out: &mut Vec<Action>) {
         if let Some(why) = sign {
-            warn!(self.log, "the remote may have lost data"; "why" => &why);
+            warn!(self.log, "{}", MAY_HAVE_LOST; "why" => &why);
             self.want_reconcile(ReconcileReason::Found(why), out);
         }
     }

@@ -2,11 +2,11 @@
 //! journal, and the supervisor's machines for children, slots, requests and the root, in one thread, with a clock that the
 //! simulation sets and with rsyncs that it models. One seed gives one schedule: what changes on the master, when each
 //! process takes its next turn, what dies or stops and when. Each world has kinds of trouble that are frequent in it, and
-//! others that it lacks (swarm testing).
+//! others that it lacks (swarm testing). Half of them begin after a first reconcile.
 //!
 //! When the world is calm again, each slave must equal the master. Nothing may have been deleted that was never gone, nor
 //! by a comparison before it was released where the guard allows no deletion. `wait` may not have returned before its
-//! changes were there.
+//! changes were there. No pusher may have said that a slave may have lost data, unless that slave had.
 //!
 //! `SYNCSUP_SIMULATE_S=60 cargo test --lib simulation` runs other schedules for a minute, `SYNCSUP_SEED=N` one. A schedule
 //! that fails is shrunk: the steps that do not matter are left out. `SYNCSUP_STEPS=3,7` runs only these of it.

@@ -173,6 +173,6 @@ fn a_journal_restored_from_a_backup_is_noticed() {
     w.run(&[]);
     w.probe(0);
     w.wait_in_sync();
-    assert_eq!(w.full_comparisons().len(), compared);
+    assert_eq!(w.full_comparisons().len(), compared, "{}", w.instance.report());
     w.instance.stop();
 }

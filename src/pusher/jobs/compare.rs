@@ -10,7 +10,7 @@ use super::rows::{
 use super::rsyncing::Rsyncing;
 use crate::journal::{Events, Held, NOT_LIVE, Owed, Scope, Settlement};
 use crate::path::{OsBytes, RelPath};
-use crate::pusher::batch::Beside;
+use crate::pusher::batch::{Batch, Beside};
 use crate::pusher::context::{Context, broken};
 use crate::pusher::doubt::Names;
 use crate::pusher::guard::{self, Extent, Losses};
@@ -61,8 +61,9 @@ pub enum CompareSubject {
     },
     /// The directories of these rows, all of one scope.
     Dirs(Vec<Owed>),
-    /// The names in the root, which show whether a remote has lost everything. No rows become owed.
-    Names,
+    /// The names in the root, which show whether a remote has lost everything, and those that are pushed meanwhile. No
+    /// rows become owed.
+    Names(Touched),
 }
 
 impl CompareSubject {
@@ -72,7 +73,7 @@ impl CompareSubject {
             CompareSubject::Reconcile { exclude, .. } => {
                 exclude.is_empty() && trees::can_be_sent(context)
             }
-            CompareSubject::Dirs(_) | CompareSubject::Names => false,
+            CompareSubject::Dirs(_) | CompareSubject::Names(_) => false,
         }
     }
 }
@@ -184,11 +185,10 @@ impl Rsyncing for Compare {
 }
 
 impl Compare {
-    /// Starts the dry run, while pushes delete the names in `deleting`. `None` if there is nothing to compare.
+    /// Starts the dry run. `None` if there is nothing to compare.
     pub fn start(
         context: &mut Context,
         subject: CompareSubject,
-        deleting: Touched,
         now: Duration,
     ) -> Result<Option<Compare>, JobError> {
         let root = context.open_root()?;
@@ -196,14 +196,14 @@ impl Compare {
             CompareSubject::Reconcile { .. } => {
                 if let Some(message) = context.cannot_compare(&[RelPath::root()])? {
                     let stage = CompareStage::Refused(message);
-                    return Ok(Some(Compare::new(subject, stage, Vec::new(), deleting)));
+                    return Ok(Some(Compare::new(subject, stage, Vec::new())));
                 }
                 if subject.may_push_whole(context) && is_large(context, &root) {
                     let (rsync, _) = compare_names(context, &root)?;
                     let stage = CompareStage::Looking(context.dry_run(rsync, root, now));
-                    return Ok(Some(Compare::new(subject, stage, Vec::new(), deleting)));
+                    return Ok(Some(Compare::new(subject, stage, Vec::new())));
                 }
-                return Compare::everything(context, root, subject, deleting, now).map(Some);
+                return Compare::everything(context, root, subject, now).map(Some);
             }
             CompareSubject::Dirs(rows) => {
                 let Some(rows) = directories(context, &root, rows)? else { return Ok(None) };
@@ -214,10 +214,10 @@ impl Compare {
                 let list = argv::list_directories(rows.iter().map(|row| &row.path));
                 (CompareSubject::Dirs(rows), context.compare(&root, &form, options, &list)?)
             }
-            CompareSubject::Names => (subject, compare_names(context, &root)?),
+            CompareSubject::Names(_) => (subject, compare_names(context, &root)?),
         };
         let stage = CompareStage::Running(context.dry_run(rsync, root, now));
-        Ok(Some(Compare::new(subject, stage, unconvertible, deleting)))
+        Ok(Some(Compare::new(subject, stage, unconvertible)))
     }
 
     /// Starts the dry run of a reconcile.
@@ -225,34 +225,35 @@ impl Compare {
         context: &Context,
         root: Root,
         subject: CompareSubject,
-        deleting: Touched,
         now: Duration,
     ) -> Result<Compare, JobError> {
         let exclude = match &subject {
             CompareSubject::Reconcile { exclude, .. } => exclude.clone(),
-            CompareSubject::Dirs(_) | CompareSubject::Names => Vec::new(),
+            CompareSubject::Dirs(_) | CompareSubject::Names(_) => Vec::new(),
         };
         let form = Form::Everything { exclude };
         let (rsync, unconvertible) = context.compare(&root, &form, options(context), b"")?;
         let stage = CompareStage::Running(context.dry_run(rsync, root, now));
-        Ok(Compare::new(subject, stage, unconvertible, deleting))
+        Ok(Compare::new(subject, stage, unconvertible))
     }
 
-    fn new(
-        subject: CompareSubject,
-        stage: CompareStage,
-        unshown: Vec<RelPath>,
-        deleting: Touched,
-    ) -> Self {
-        let (found, whole) = (Found::default(), HashSet::new());
-        Self { subject, stage, found, unshown, whole, beside: Beside::Nothing, deleting }
+    fn new(subject: CompareSubject, stage: CompareStage, unshown: Vec<RelPath>) -> Self {
+        Self {
+            subject,
+            stage,
+            found: Found::default(),
+            unshown,
+            whole: HashSet::new(),
+            beside: Beside::Nothing,
+            deleting: Touched::default(),
+        }
     }
 
     /// Why it runs, if it is a reconcile.
     pub fn why(&self) -> Option<&ReconcileReason> {
         match &self.subject {
             CompareSubject::Reconcile { why, .. } => Some(why),
-            CompareSubject::Dirs(_) | CompareSubject::Names => None,
+            CompareSubject::Dirs(_) | CompareSubject::Names(_) => None,
         }
     }
 
@@ -261,9 +262,16 @@ impl Compare {
         !live(&self.subject)
     }
 
-    /// A push starts that deletes these names.
-    pub fn touch<'a>(&mut self, deleting: impl IntoIterator<Item = &'a RelPath>) {
-        self.deleting.add(deleting);
+    /// This push is in flight meanwhile.
+    pub fn touch(&mut self, push: &Batch) {
+        self.deleting.add(push.deleted());
+        if let CompareSubject::Names(pushed) = &mut self.subject {
+            let paths = push.items.iter().map(|item| &item.path);
+            pushed.add(paths.filter(|path| path.parent().is_some_and(|dir| dir.is_root())));
+            if push.is_everything() {
+                pushed.add_everything();
+            }
+        }
     }
 
     /// Advances the comparison. The operator has `approved` this number of deletions.
@@ -295,8 +303,8 @@ impl Compare {
                 let finished = context.finish(run.into_run(), exited)?;
                 let root = context.open_root()?;
                 if !lacks_everything(context, &root, finished)? {
-                    let (subject, deleting) = (self.subject, self.deleting);
-                    let compare = Compare::everything(context, root, subject, deleting, now)?;
+                    let compare = Compare::everything(context, root, self.subject, now)?;
+                    let compare = Compare { deleting: self.deleting, ..compare };
                     return Ok((Some(compare), CompareProgress::Running));
                 }
                 let (paths, bytes) = walk::extent(context, &root, u64::MAX, true);
@@ -340,7 +348,7 @@ impl Compare {
         if self.found.written > 0 {
             let left = context.journal.owed_in_bulk(&context.name, bulk)?;
             let ahead = match &self.subject {
-                CompareSubject::Dirs(_) | CompareSubject::Names => PORTION as u64,
+                CompareSubject::Dirs(_) | CompareSubject::Names(_) => PORTION as u64,
                 CompareSubject::Reconcile { .. } => AHEAD,
             };
             // A row may be that of a directory with many names.
@@ -374,13 +382,13 @@ impl Compare {
             CompareSubject::Reconcile { .. } => {
                 context.remote_state.behind_since_ms.unwrap_or(now_ms)
             }
-            CompareSubject::Names => now_ms,
+            CompareSubject::Names(_) => now_ms,
         };
         let failed: HashMap<RelPath, u32> = match &self.subject {
             CompareSubject::Dirs(rows) => {
                 rows.iter().map(|row| (row.path.clone(), row.attempts)).collect()
             }
-            CompareSubject::Reconcile { .. } | CompareSubject::Names => HashMap::new(),
+            CompareSubject::Reconcile { .. } | CompareSubject::Names(_) => HashMap::new(),
         };
         let portion = self.unshown.len().min(PORTION);
         end.owe.extend(self.unshown.drain(..portion).map(|path| unshown(path, since_ms, now_ms)));
@@ -526,12 +534,14 @@ fn spool(
             _ => return Ok((None, CompareProgress::Remote(judgement))),
         },
     };
-    if matches!(subject, CompareSubject::Names) {
+    if let CompareSubject::Names(pushed) = &subject {
         let mut names = Names::default();
         let (toggles, complete) = (context.start.localpath.inotify, compared.complete);
         let add = |change: Change| {
-            if wanted(context, &change, complete) && complaint::temporary_of(&change.path).is_none()
-            {
+            // Either side may have been read before the push of a name ended.
+            let still = !pushed.holds(&change.path, false);
+            let temporary = complaint::temporary_of(&change.path).is_some();
+            if still && !temporary && wanted(context, &change, complete) {
                 let skipped = context.filter.skips_event(&change.path, change.is_dir);
                 names.add(&change, toggles, skipped);
             }
@@ -552,7 +562,7 @@ fn spool(
     if deletions > 0 && !live(&subject) && !guard::is_approved(approved, deletions) {
         let extent = match &subject {
             CompareSubject::Reconcile { .. } => Extent::Whole,
-            CompareSubject::Dirs(_) | CompareSubject::Names => Extent::Part(context.entries()),
+            CompareSubject::Dirs(_) | CompareSubject::Names(_) => Extent::Part(context.entries()),
         };
         let contents = walk::contents(context)?;
         let losses = guard::losses(extent, contents, compared.counts, &compared.totals);
@@ -595,7 +605,7 @@ fn spool(
         && sent >= all / EVERYTHING_SHARE;
     let lines = Some(compared.into_lines().map_err(broken)?);
     let stage = CompareStage::Spooling { lines, deletions, incomplete };
-    let mut compare = Compare { found, ..Compare::new(subject, stage, unshown, deleting) };
+    let mut compare = Compare { found, deleting, ..Compare::new(subject, stage, unshown) };
     if everything {
         compare.whole.insert(RelPath::root());
     }

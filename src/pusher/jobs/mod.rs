@@ -15,6 +15,7 @@ pub mod verify;
 use crate::path::RelPath;
 use crate::pusher::batch::Batch;
 use crate::pusher::lane::Lane;
+use crate::pusher::slot::Slot;
 use crate::pusher::whole::Along;
 use crate::rsync_run::run::POLL_EVERY;
 use crate::sys::port::PortTry;
@@ -23,7 +24,6 @@ use expire::Expiry;
 use push::Push;
 use rsyncing::{Busy, Rsyncing};
 use scrub::Scrub;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 use verify::Verifying;
@@ -33,8 +33,6 @@ pub struct Jobs {
     pushes: [Option<Busy<Push>>; Lane::ALL.len()],
     /// A comparison.
     pub compare: Option<Busy<Compare>>,
-    /// Names in the root that were pushed since their comparison began.
-    pub names_touched: BTreeSet<RelPath>,
     /// A reconcile whose rsync has ended, and whose rows are written as they are pushed. That may take hours, and other
     /// comparisons run meanwhile.
     pub spool: Option<Compare>,
@@ -56,7 +54,6 @@ impl Jobs {
         Self {
             pushes: Default::default(),
             compare: None,
-            names_touched: BTreeSet::new(),
             spool: None,
             verify: None,
             scrub,
@@ -188,8 +185,14 @@ impl Jobs {
         }
     }
 
-    /// Tells the running comparisons that a push starts. `in_root` says whether the names in the root must be compared.
-    pub fn touch(&mut self, push: &Batch, in_root: bool) {
+    /// A comparison has started, perhaps while pushes are in flight.
+    pub fn begin_compare(&mut self, mut work: Compare, slot: Option<Slot>) {
+        self.pushes().for_each(|push| work.touch(&push.batch));
+        self.compare = Some(Busy { work, slot });
+    }
+
+    /// Tells the running comparisons that a push starts.
+    pub fn touch(&mut self, push: &Batch) {
         let paths = || push.items.iter().map(|item| &item.path);
         if let Some(verify) = &mut self.verify {
             verify.work.touch(paths());
@@ -198,14 +201,10 @@ impl Jobs {
             }
         }
         if let Some(compare) = &mut self.compare {
-            compare.work.touch(push.deleted());
+            compare.work.touch(push);
         }
         if let Some(scrub) = &mut self.scrub {
             scrub.touch(paths());
-        }
-        if in_root {
-            let names = paths().filter(|path| path.parent().is_some_and(|dir| dir.is_root()));
-            self.names_touched.extend(names.cloned());
         }
     }
 

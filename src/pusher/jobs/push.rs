@@ -568,11 +568,6 @@ impl Push {
         still.filter(|name| context.linked.contains(name) && !left(name)).cloned().collect()
     }
 
-    /// The paths that it deletes because they were marked as deleted.
-    pub fn deleted(&self) -> impl Iterator<Item = &RelPath> {
-        self.batch.deleted()
-    }
-
     /// Notes a directory that the remote lacked, unless this batch explains that.
     pub(super) fn note_created(
         findings: &mut Findings,

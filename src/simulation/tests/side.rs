@@ -7,19 +7,21 @@ use super::world::{copy, tree};
 use crate::config::model::Remote;
 use crate::message::{FromChild, FromPusher, PusherStart, ReconcileRequest, ToPusher};
 use crate::pusher::simulated::Simulated;
+use crate::pusher::state::MAY_HAVE_LOST;
 use crate::reconcile_reason::ReconcileReason;
 use crate::supervisor::pusher::SupervisedPusher;
 use crate::supervisor::slots::SlotHolder;
 use crate::sys::lock::{self, Lock};
 use crate::sys::rsync::simulated::STARTED;
 use crate::sys::wake;
-use slog::Logger;
+use slog::{Drain, Logger, OwnedKVList, Record, o};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// A slave that loses its power loses what is younger than this.
@@ -45,6 +47,8 @@ pub struct Side {
     pub refused: usize,
     /// Where the slave's disk is, and the time at which it was like that.
     saved: (PathBuf, Option<Duration>),
+    /// The pusher has logged that the slave may have lost data.
+    alarm: Arc<AtomicBool>,
     /// The slave has lost what it had acknowledged.
     pub fell_back: bool,
     /// What a comparison wants to delete was released once.
@@ -71,6 +75,7 @@ impl Side {
             kept: BTreeMap::new(),
             reachable: true,
             refused: 0,
+            alarm: Arc::default(),
             fell_back: false,
             released: false,
             by_hand: BTreeSet::new(),
@@ -148,6 +153,8 @@ impl Side {
     pub fn begin(&mut self, start: PusherStart, log: Logger) {
         self.supervised.begins();
         let (wake, _) = wake::pipe().unwrap();
+        let heard = Heard { log, alarm: self.alarm.clone() };
+        let log = Logger::root(heard, o!());
         self.pusher = Some(Simulated::begin(start, lock(), wake, log));
     }
 
@@ -170,6 +177,12 @@ impl Side {
         self.supervised.request_reconcile(why, now);
         let request = ReconcileRequest { why: why.clone(), number: self.requests() };
         self.tell(&ToPusher::Reconcile(request), now);
+    }
+
+    /// True if its pusher has said that the slave may have lost data, which it has not.
+    pub fn has_false_alarm(&self) -> bool {
+        let lost = self.fell_back || !self.by_hand.is_empty();
+        self.alarm.load(Ordering::Relaxed) && !lost
     }
 
     /// True if the guard holds a comparison.
@@ -334,6 +347,25 @@ impl Side {
         self.transfers.iter().all(Transfer::waits)
             && self.life.runs()
             && self.pusher.as_ref().is_some_and(|pusher| pusher.is_quiet())
+    }
+}
+
+/// What a pusher logs.
+struct Heard {
+    log: Logger,
+    alarm: Arc<AtomicBool>,
+}
+
+impl Drain for Heard {
+    type Ok = ();
+    type Err = slog::Never;
+
+    fn log(&self, record: &Record, _: &OwnedKVList) -> Result<(), slog::Never> {
+        if record.msg().to_string() == MAY_HAVE_LOST {
+            self.alarm.store(true, Ordering::Relaxed);
+        }
+        self.log.log(record);
+        Ok(())
     }
 }
 
