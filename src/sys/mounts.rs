@@ -5,6 +5,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,11 @@ impl Mounts {
         Ok(Self { table, known: BTreeSet::new(), changed: true })
     }
 
+    /// A wait for a change of the table has ended. The kernel reports each change once.
+    pub fn note_change(&mut self) {
+        self.changed = true;
+    }
+
     /// The paths below `directory` where something was mounted or unmounted since the last call that succeeded. `None`
     /// when the table did not change at all, unless `again`. A directory that moves together with a mount in it is no
     /// change.
@@ -42,6 +48,13 @@ impl Mounts {
         let changes = self.known.symmetric_difference(&now).map(|(path, _)| path.clone()).collect();
         (self.known, self.changed) = (now, false);
         Ok(Some(changes))
+    }
+}
+
+impl AsFd for Mounts {
+    /// To wait for a change ([`super::poll::Interest::Change`]).
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.table.as_fd()
     }
 }
 

@@ -13,6 +13,8 @@ pub enum Interest {
     Read,
     /// The same, and room to write.
     ReadWrite,
+    /// A change of the mount table.
+    Change,
 }
 
 /// Waits until one of `fds` is ready or `timeout` has passed (`None`: forever), and returns which are ready. A signal
@@ -27,6 +29,7 @@ pub fn wait(
             let flags = match interest {
                 Interest::Read => PollFlags::IN,
                 Interest::ReadWrite => PollFlags::IN | PollFlags::OUT,
+                Interest::Change => PollFlags::PRI,
             };
             PollFd::from_borrowed_fd(*fd, flags)
         })

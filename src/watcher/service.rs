@@ -330,7 +330,12 @@ impl Service {
         if !refused {
             fds.push((self.queue.as_fd(), Interest::Read));
         }
+        // A mount over the root causes no event.
+        fds.extend(self.mounts.as_ref().map(|mounts| (mounts.as_fd(), Interest::Change)));
         let ready = wait(&fds, Some(until.saturating_sub(now)))?;
+        if let (Some(mounts), Some(true)) = (&mut self.mounts, ready.last()) {
+            mounts.note_change();
+        }
         if ready.contains(&true) {
             self.times.busy = clock::boot();
             if self.pulse.wakes(self.times.busy) {
