@@ -7,10 +7,12 @@ use crate::error::{Error, Exit, Result};
 use crate::help_topic::HelpTopic;
 use crate::language::{Language, counted, listed, say, words};
 use crate::message::{
-    Answer, InstanceStatus, PusherState, RemoteStatus, Request, Ticket, WaitFor, Waited,
+    Answer, InstanceStatus, LocalPathState, PusherState, RemoteStatus, Request, Ticket, WaitFor,
+    Waited,
 };
 use crate::path::{OsBytes, RelPath, printable};
-use std::collections::BTreeMap;
+use crate::sys::output::complain;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// The first pause between two requests. It grows with the time waited.
@@ -57,11 +59,17 @@ pub(super) fn one(
 fn until_settled(mut asked: Vec<AskedInstance>, on: &On, timeout: Duration) -> Result<Exit> {
     let end = Instant::now().checked_add(timeout);
     let mut pause = FIRST;
+    let mut said = BTreeSet::new();
     loop {
         let mut left = false;
         for one in &mut asked {
             one.ask()?;
             left |= !one.is_settled(on);
+        }
+        for held in asked.iter().flat_map(|one| &one.answer).flat_map(|waited| held(waited, on)) {
+            if said.insert(held.clone()) {
+                complain(&held);
+            }
         }
         let now = Instant::now();
         if !left || end.is_some_and(|end| now >= end) {
@@ -239,6 +247,30 @@ fn show(waited: &Waited, on: &On) -> String {
     out
 }
 
+/// What the command waits for although an operator must look first.
+fn held(waited: &Waited, on: &On) -> Vec<String> {
+    let local = &waited.status;
+    let line = |name: &str, word: &str, reason: Option<&str>, topic| {
+        let reason = reason.map(status::one_line).unwrap_or_default();
+        let line = say!("waiting for {}: {}: {}\n{}", name, word, reason, help(topic));
+        line.trim_end().to_owned()
+    };
+    if local.state == LocalPathState::Held {
+        let word = Language::current().pick(local.state.text());
+        return vec![line(&local.watch.to_string(), word, local.reason.as_deref(), local.help)];
+    }
+    if settled(waited, on) {
+        return Vec::new();
+    }
+    let left = meant(waited, on).filter(|(_, has)| !has).map(|(remote, _)| remote);
+    let held = left.filter(|remote| remote.status.state == PusherState::Held);
+    held.map(|remote| {
+        let s = &remote.status;
+        line(&remote.name, status::word(s.state), s.reason.as_deref(), s.help)
+    })
+    .collect()
+}
+
 /// The line that names the help, if there is one.
 fn help(topic: Option<HelpTopic>) -> String {
     topic.map(|topic| format!("    {}\n", status::help(topic))).unwrap_or_default()
@@ -266,7 +298,7 @@ fn why(remote: &RemoteStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{LocalPathState, LocalPathStatus, PusherStatus};
+    use crate::message::{LocalPathStatus, PusherStatus};
 
     fn remote(name: &str, status: PusherStatus) -> RemoteStatus {
         RemoteStatus { name: name.into(), status, ..RemoteStatus::default() }
@@ -319,6 +351,24 @@ mod tests {
             show(&waited(false, &[]), &On::All),
             "/data: not settled: settled on 0 of 2 remotes\n  some changes are not read yet: scanning\n"
         );
+    }
+
+    #[test]
+    fn what_an_operator_must_look_at_is_said_while_the_command_waits() {
+        let mut half = waited(true, &["a::m"]);
+        assert!(held(&half, &On::All).is_empty());
+        half.status.remotes[1].status.state = PusherState::Held;
+        assert_eq!(
+            held(&half, &On::All),
+            [
+                "waiting for b::m: HELD: connection refused; rsync error\n    help: syncsup help unreachable"
+            ]
+        );
+        assert!(held(&half, &On::Quorum(1)).is_empty());
+        assert!(held(&half, &On::Remotes(vec!["a::m".into()])).is_empty());
+        half.status.state = LocalPathState::Held;
+        half.status.reason = Some("it is gone".into());
+        assert_eq!(held(&half, &On::All), ["waiting for /data: held: it is gone"]);
     }
 
     #[test]

@@ -63,7 +63,7 @@ fn without_users(config: &Config) -> Vec<Diagnostic> {
                 "password_file {} is given without a user: rsync logs in with the name of the user that runs it; add `user: NAME`, a name in the `auth users` of the module",
                 file
             );
-            finding(Severity::Warning, &remote.place, text)
+            finding(Severity::Warning, &remote.password_place, text)
         })
     });
     without.collect()
@@ -220,7 +220,7 @@ pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
             && files.insert(log.path.clone())
         {
             let text = fail_log_warning(log.path.as_path(), probe);
-            found.extend(text.map(|t| finding(Severity::Warning, &localpath.place, t)));
+            found.extend(text.map(|t| finding(Severity::Warning, &log.place, t)));
         }
         let loops = localpath.remotes.iter().filter_map(|remote| {
             let text = onto_itself(localpath, remote, probe)?;
@@ -259,7 +259,7 @@ pub fn roots(config: &Config, probe: &dyn Probe) -> Vec<Diagnostic> {
                 let content = password_content_warning(&shown, &state, user);
                 let content = content.filter(|text| said.insert(text.clone()));
                 let texts = text.into_iter().chain(content);
-                found.extend(texts.map(|t| finding(Severity::Warning, &remote.place, t)));
+                found.extend(texts.map(|t| finding(Severity::Warning, &remote.password_place, t)));
             }
         }
     }

@@ -57,6 +57,8 @@ struct Rsync {
     params: Vec<OsBytes>,
     user: Option<String>,
     password_file: Option<OsBytes>,
+    /// The line that names it.
+    password_line: usize,
     port: u16,
     timeout_s: u32,
     ssh: bool,
@@ -166,6 +168,7 @@ impl<'e> Reading<'e, '_, '_> {
         };
         Some(Remote {
             place: self.notes.place(element.line),
+            password_place: self.notes.place(rsync.password_line),
             ..Remote::new(Peer {
                 user: login.or(rsync.user.clone()),
                 password_file: rsync.password_file.clone(),
@@ -182,6 +185,7 @@ impl<'e> Reading<'e, '_, '_> {
             params: vec![OsBytes::from(params::SERSYNC_PARAMS)],
             user: None,
             password_file: None,
+            password_line: 0,
             port: RSYNC_PORT,
             timeout_s: TIMEOUT_S,
             ssh: false,
@@ -195,7 +199,7 @@ impl<'e> Reading<'e, '_, '_> {
                     let settings = crate::rsync::params::settings(&words);
                     rsync.port = settings.port.unwrap_or(RSYNC_PORT);
                     rsync.timeout_s = settings.timeout_s.unwrap_or(TIMEOUT_S);
-                    rsync.password_file = settings.password_file;
+                    (rsync.password_file, rsync.password_line) = (settings.password_file, line);
                     rsync.params = words;
                 }
             }
@@ -226,8 +230,9 @@ impl<'e> Reading<'e, '_, '_> {
                 self.notes.warn(e.line, say!("auth has no effect with ssh: ssh logs in with its own keys; write USER@HOST in ip for another user"));
             } else {
                 rsync.user = self.required(e, "users", user);
-                let file = self.required(e, "passwordfile", values::absolute);
-                rsync.password_file = file.or(rsync.password_file.take());
+                if let Some(file) = self.required(e, "passwordfile", values::absolute) {
+                    (rsync.password_file, rsync.password_line) = (Some(file), e.line);
+                }
             }
         }
         rsync
@@ -275,7 +280,11 @@ impl<'e> Reading<'e, '_, '_> {
         let e = sersync.child("failLog")?;
         let path = self.required(e, "path", values::absolute);
         let minutes = self.optional(e, "timeToExecute", |t| values::positive(t, &say!("minutes")));
-        Some(FailLog { path: path?, retry_minutes: minutes.unwrap_or(RETRY_MINUTES) })
+        Some(FailLog {
+            path: path?,
+            place: self.notes.place(e.line),
+            retry_minutes: minutes.unwrap_or(RETRY_MINUTES),
+        })
     }
 
     fn crontab(&mut self, sersync: &Element) -> Option<Crontab> {

@@ -178,6 +178,9 @@ pub struct Remote {
     /// How it is reached: transport and parameters.
     #[serde(flatten)]
     pub peer: Peer,
+    /// The place that names its password file.
+    #[serde(default)]
+    pub password_place: Place,
     /// The number of deletions above which a reconcile is held for the operator.
     pub max_delete: MaxDelete,
     /// How long the trash on the remote keeps deleted and overwritten files, in milliseconds; `None` without a trash.
@@ -219,6 +222,9 @@ pub enum MaxDelete {
 pub struct FailLog {
     /// The script.
     pub path: OsBytes,
+    /// The place that names it.
+    #[serde(default)]
+    pub place: Place,
     /// Minutes between retries of failed pushes (`timeToExecute`).
     pub retry_minutes: u32,
 }
@@ -282,6 +288,7 @@ impl Remote {
     pub fn new(peer: Peer) -> Self {
         Self {
             place: Place::default(),
+            password_place: Place::default(),
             peer,
             max_delete: MaxDelete::default(),
             trash_keep_ms: None,

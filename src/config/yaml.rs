@@ -194,6 +194,7 @@ fn build(
             fsync: settings.fsync,
             rsync_program: settings.program.clone(),
         },
+        password_place: notes.place(settings.password_line),
         max_delete: settings.max_delete,
         trash_keep_ms: settings.trash_keep_ms,
         standby: settings.standby,

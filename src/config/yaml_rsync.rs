@@ -33,6 +33,8 @@ pub(super) struct Rsync {
     pub(super) port: u16,
     pub(super) user: Option<String>,
     pub(super) password_file: Option<OsBytes>,
+    /// The line that names it.
+    pub(super) password_line: usize,
     pub(super) timeout_s: u32,
     pub(super) ssh: Ssh,
     pub(super) program: OsBytes,
@@ -49,6 +51,7 @@ impl Default for Rsync {
             port: RSYNC_PORT,
             user: None,
             password_file: None,
+            password_line: 0,
             timeout_s: TIMEOUT_S,
             ssh: Ssh::default(),
             program: OsBytes::from("rsync"),
@@ -67,7 +70,7 @@ impl Rsync {
             && let Some(words) = notes.take(node.line, "params", param_words(node))
         {
             params::check(&words, node.line, notes);
-            self.take_settings(crate::rsync::params::settings(&words));
+            self.take_settings(crate::rsync::params::settings(&words), node.line);
             self.params = words;
         }
         set(&mut self.timeout_s, fields.get("timeout"), "timeout", notes, seconds);
@@ -79,23 +82,26 @@ impl Rsync {
         self.read_trash(fields.get("trash"), notes);
         set(&mut self.standby, fields.get("standby"), "standby", notes, standby);
         set(&mut self.fsync, fields.get("fsync"), "fsync", notes, Node::boolean);
-        set_option(
-            &mut self.password_file,
-            fields.get("password_file"),
-            "password_file",
-            notes,
-            secret,
-        );
+        self.read_password_file("password_file", fields, notes);
         if let Some(node) = fields.get("ssh") {
             self.read_ssh(node, notes);
         }
     }
 
-    /// Settings that the parameters contain. If both are given, the keys apply.
-    fn take_settings(&mut self, settings: Settings) {
+    fn read_password_file(&mut self, what: &str, fields: &Fields, notes: &mut Notes) {
+        if let Some(node) = fields.get("password_file") {
+            self.password_line = node.line;
+            set_option(&mut self.password_file, Some(node), what, notes, secret);
+        }
+    }
+
+    /// Settings that the parameters on this line contain. If both are given, the keys apply.
+    fn take_settings(&mut self, settings: Settings, line: usize) {
         self.port = settings.port.unwrap_or(self.port);
         self.timeout_s = settings.timeout_s.unwrap_or(self.timeout_s);
-        self.password_file = settings.password_file.or(self.password_file.take());
+        if let Some(file) = settings.password_file {
+            (self.password_file, self.password_line) = (Some(file), line);
+        }
     }
 
     /// `null` removes an inherited trash.
@@ -146,8 +152,7 @@ impl Rsync {
                 if let Some(fields) = Fields::of(auth, "auth", &["user", "password_file"], notes) {
                     let user = |n: &Node| n.text().and_then(values::user);
                     set_option(&mut self.user, fields.get("user"), "auth user", notes, user);
-                    let file = fields.get("password_file");
-                    set_option(&mut self.password_file, file, "auth password_file", notes, secret);
+                    self.read_password_file("auth password_file", &fields, notes);
                 }
             }
             None => {}

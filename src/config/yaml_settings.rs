@@ -20,7 +20,8 @@ pub(super) struct Settings {
     pub(super) rsync: Rsync,
     toggles: Toggles,
     filter: FilterRules,
-    fail_path: Option<OsBytes>,
+    /// With the line that names it.
+    fail_path: Option<(OsBytes, usize)>,
     retry_minutes: u32,
     schedule: Option<Schedule>,
     crontab_exclude: Vec<OsBytes>,
@@ -163,7 +164,9 @@ impl Settings {
             self.fail_path = None;
         } else if let Some(fields) = Fields::of(node, "fail_log", &["path", "retry"], notes) {
             set(&mut self.retry_minutes, fields.get("retry"), "fail_log retry", notes, minutes);
-            set_option(&mut self.fail_path, fields.get("path"), "fail_log path", notes, path);
+            set_option(&mut self.fail_path, fields.get("path"), "fail_log path", notes, |n| {
+                path(n).map(|path| (path, n.line))
+            });
         }
     }
 
@@ -210,7 +213,11 @@ impl Settings {
             filter: self.filter,
             inotify: self.toggles,
             remotes,
-            fail_log: self.fail_path.map(|path| FailLog { path, retry_minutes: minutes }),
+            fail_log: self.fail_path.map(|(path, line)| FailLog {
+                path,
+                place: notes.place(line),
+                retry_minutes: minutes,
+            }),
             crontab: self.schedule.map(|schedule| Crontab { schedule, exclude }),
             verify_schedule: self.verify_schedule,
             delay_ms: self.delay_ms,

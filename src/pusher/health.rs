@@ -197,6 +197,7 @@ pub fn path_worth_logging(attempts: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::Place;
     use crate::help_topic::HelpTopic;
 
     fn reason(why: &str) -> Reason {
@@ -269,7 +270,8 @@ mod tests {
 
     #[test]
     fn a_failed_path_is_retried_soon_and_then_with_growing_delays() {
-        let log = |retry_minutes| FailLog { path: "/f".into(), retry_minutes };
+        let log =
+            |retry_minutes| FailLog { path: "/f".into(), place: Place::default(), retry_minutes };
         let most = |retry_minutes| retry_most_ms(Some(&log(retry_minutes)));
         assert_eq!((most(1), most(60), retry_most_ms(None)), (60_000, 3_600_000, 300_000));
         let delays: Vec<i64> = (1..8).map(|n| path_retry_ms(n, most(1))).collect();

@@ -376,8 +376,11 @@ fn a_fail_log_needs_its_directory() {
     let files = Files::new(&[("a.yaml", &yaml("/", "'h::a'"))]);
     let mut config = read(&[files.path("a.yaml")]).config;
     let mut told = |path: &Path| {
-        config.localpaths[0].fail_log =
-            Some(syncsup::config::model::FailLog { path: path.into(), retry_minutes: 60 });
+        config.localpaths[0].fail_log = Some(syncsup::config::model::FailLog {
+            path: path.into(),
+            place: Default::default(),
+            retry_minutes: 60,
+        });
         check::roots(&config, &Machine).iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(told(&files.path("f.sh")), Vec::<String>::new());
@@ -387,6 +390,33 @@ fn a_fail_log_needs_its_directory() {
         missing[0].contains("warning: fail log") && missing[0].contains("mkdir -p"),
         "{missing:?}"
     );
+}
+
+#[test]
+fn a_warning_about_a_file_names_the_line_that_names_it() {
+    let yaml = "rsync:\n  auth:\n    password_file: /none/a\nfail_log:\n  path: /none/f\n\
+        localpaths:\n  - watch: /\n    remotes:\n      - 'u@h::a'\n      - host: h\n        module: b\n        user: u\n        password_file: /none/b\n";
+    let xml = "<head><sersync><localpath watch=\"/\">\n<remote ip=\"h\" name=\"m\"/>\n</localpath>\n\
+        <rsync><commonParams params=\"-a\"/>\n\
+        <auth start=\"true\" users=\"u\"\n passwordfile=\"/none/a\"/></rsync>\n\
+        <failLog path=\"/none/f\"/></sersync></head>\n";
+    let params = "<head><sersync><localpath watch=\"/\">\n<remote ip=\"u@h\" name=\"m\"/>\n</localpath>\n\
+        <rsync>\n<commonParams params=\"-a --password-file=/none/a\"/></rsync>\n</sersync></head>\n";
+    for (name, text, lines) in [
+        ("c.yaml", yaml, &[("/none/a", 3), ("/none/b", 13), ("/none/f", 5)][..]),
+        ("c.xml", xml, &[("/none/a", 5), ("/none/f", 7)]),
+        ("d.xml", params, &[("/none/a", 5)]),
+    ] {
+        let files = Files::new(&[(name, text)]);
+        let loaded = read(&[files.path(name)]);
+        let found = check::roots(&loaded.config, &Machine);
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        for (file, line) in lines {
+            let at = format!("{name}:{line}: ");
+            let named = found.iter().any(|text| text.contains(&at) && text.contains(file));
+            assert!(named, "{file}, {line}: {found:#?}");
+        }
+    }
 }
 
 #[test]

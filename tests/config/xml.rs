@@ -32,7 +32,11 @@ fn sample_model() -> LocalPath {
         filter: FilterRules { names: NameRules::Sersync, ..Default::default() },
         inotify: Toggles::SERSYNC,
         remotes: vec![daemon("127.0.0.1", "tongbu1")],
-        fail_log: Some(FailLog { path: "/tmp/rsync_fail_log.sh".into(), retry_minutes: 60 }),
+        fail_log: Some(FailLog {
+            path: "/tmp/rsync_fail_log.sh".into(),
+            place: Place::default(),
+            retry_minutes: 60,
+        }),
         crontab: None,
         verify_schedule: None,
         delay_ms: None,

@@ -128,7 +128,10 @@ fn layers_override_key_by_key() {
     assert_eq!(b.filter.exclude, words(&["a", "b"]));
     assert_eq!(b.filter.exclude_glob, ["*.tmp"]);
     assert_eq!(b.filter.names, NameRules::None);
-    assert_eq!(b.fail_log, Some(FailLog { path: "/log".into(), retry_minutes: 5 }));
+    assert_eq!(
+        b.fail_log,
+        Some(FailLog { path: "/log".into(), place: Place::default(), retry_minutes: 5 })
+    );
     assert_eq!((b.crontab.clone(), b.delay_ms), (None, Some(0)));
 }
 

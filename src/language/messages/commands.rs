@@ -266,6 +266,7 @@ pub const MESSAGES: &[Message] = &[
     ("--quorum {}: {} has only {}", "--quorum {}: {} 只有 {}"),
     ("settled on {} of {}", "{2}中有 {1} 个已完成"),
     ("{}: not settled: {}\n", "{}: 未完成：{}\n"),
+    ("waiting for {}: {}: {}\n{}", "正在等待 {}：{}：{}\n{}"),
     ("  some changes are not read yet: {}{}\n", "  有些改动还没有读取：{}{}\n"),
     ("not yet", "尚未完成"),
     (", {} to push", "，{} 个待推送"),
