@@ -21,6 +21,8 @@ pub enum ReconcileReason {
     SettingsChanged,
     /// The journal was damaged and quarantined.
     JournalSetAside,
+    /// `syncsup release LOCALPATH`.
+    RootReleased,
     /// A receiver was killed during a large push: its leftovers may be anywhere.
     Leftovers,
     /// A finding, as text for users.
@@ -28,7 +30,7 @@ pub enum ReconcileReason {
 }
 
 /// The reasons with a fixed text.
-const FIXED: [(ReconcileReason, &str); 8] = [
+const FIXED: [(ReconcileReason, &str); 9] = [
     (ReconcileReason::Schedule, "schedule"),
     (ReconcileReason::NewRemote, "the remote is new"),
     (ReconcileReason::AtStart, "-r"),
@@ -36,6 +38,7 @@ const FIXED: [(ReconcileReason, &str); 8] = [
     (ReconcileReason::Import, "`syncsup journal import` was run"),
     (ReconcileReason::SettingsChanged, "the filter or the parameters changed"),
     (ReconcileReason::JournalSetAside, "the journal was set aside"),
+    (ReconcileReason::RootReleased, "the root was replaced and released"),
     (ReconcileReason::Leftovers, "a receiver was killed during a large push"),
 ];
 
@@ -50,7 +53,9 @@ impl ReconcileReason {
     /// True if an operator asks for it now.
     pub fn is_asked(&self) -> bool {
         match self {
-            ReconcileReason::AtStart | ReconcileReason::Sync => true,
+            ReconcileReason::AtStart | ReconcileReason::Sync | ReconcileReason::RootReleased => {
+                true
+            }
             ReconcileReason::Schedule
             | ReconcileReason::NewRemote
             | ReconcileReason::Import

@@ -8,6 +8,8 @@ use crate::config::diagnostic::nearest;
 use crate::error::{Error, Result};
 use crate::help_topic::HelpTopic;
 use crate::language::{listed, say};
+use crate::path::printable;
+use crate::shell::quoted_text;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -195,9 +197,14 @@ pub(super) fn journal(words: super::Words) -> Result<Command> {
         }
         Some("retry") => Ok(Command::Journal(JournalAction::Retry(which))),
         Some("drop") => Ok(Command::Journal(JournalAction::Drop(which))),
+        Some(path) if path.starts_with('/') => Err(Error::usage(say!(
+            "`syncsup journal {}`: unknown action; `syncsup journal list {}` lists what fails there",
+            printable(path.as_bytes()),
+            quoted_text(path.as_bytes())
+        ))),
         _ => Err(Error::usage(say!(
             "`syncsup journal {}`: unknown action; the actions are list, retry, drop, prune and import FILE",
-            crate::path::printable(action.as_encoded_bytes())
+            printable(action.as_encoded_bytes())
         ))),
     }
 }

@@ -74,6 +74,7 @@ fn mistakes_are_reported_in_one_line() {
     assert!(refused("syncsup status -d").contains("does not take -d"));
     assert!(refused("syncsup check /etc/x.xml").contains("with -o"));
     assert!(refused("syncsup release").contains("NAME"));
+    assert!(refused("syncsup journal /data/a").contains("`syncsup journal list /data/a`"));
     assert!(refused("syncsup -m comand").contains("did you mean command?"));
     assert!(refused("syncsup sync -m command").contains("does not take -m"));
 }

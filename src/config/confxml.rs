@@ -145,7 +145,11 @@ impl<'e> Reading<'e, '_, '_> {
         let what = if rsync.ssh { values::absolute } else { values::module };
         let name = self.required(element, "name", |v| {
             what(v).map_err(|e| {
-                if v.starts_with(b"/") { format!("{e} (<ssh start=\"true\"/>)") } else { e }
+                match (v.starts_with(b"/"), rsync.ssh) {
+                    (true, _) => format!("{e} (<ssh start=\"true\"/>)"),
+                    (false, true) => say!("{}; with <ssh start=\"true\"/> the name is a directory on the remote, not a module", e),
+                    (false, false) => e,
+                }
             })
         });
         let (login, host) = match address.as_deref().and_then(|a| a.split_once('@')) {

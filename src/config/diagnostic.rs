@@ -169,8 +169,10 @@ const EXCLUDE: &str = phrase!(
     "write it in `filter`: `filter: {exclude_glob: ['*.tmp']}`, or `exclude` for regular expressions"
 );
 
-/// The syncsup key for a word of rsync, lsyncd or sersync.
-const ELSEWHERE: [(&str, &str); 11] = [
+const RSYNC: &str = phrase!("it is a key of `rsync`");
+
+/// The syncsup key for a word of rsync, lsyncd or sersync, and the section of a key that stands somewhere else.
+const ELSEWHERE: [(&str, &str); 18] = [
     (
         "excludefrom",
         phrase!(
@@ -185,6 +187,13 @@ const ELSEWHERE: [(&str, &str); 11] = [
     ),
     ("exclude", EXCLUDE),
     ("excludeglob", EXCLUDE),
+    ("passwordfile", phrase!("it is a key of `auth`, in `rsync`")),
+    ("auth", RSYNC),
+    ("params", RSYNC),
+    ("port", RSYNC),
+    ("timeout", RSYNC),
+    ("ssh", RSYNC),
+    ("fsync", RSYNC),
     ("source", phrase!("the directory is `watch`")),
     ("target", phrase!("a remote is an item of `remotes`")),
     ("init", phrase!("the reconcile of a new remote is `first_copy`")),

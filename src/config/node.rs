@@ -1,6 +1,6 @@
 //! YAML as a tree in which every key and value has its line.
 
-use super::diagnostic::{Notes, did_you_mean};
+use super::diagnostic::{Notes, did_you_mean, nearest};
 use super::yaml_hint::{mistake, no_blank, word_with_colon};
 use crate::language::{listed, say};
 use saphyr_parser::{Event, Parser, ScalarStyle};
@@ -81,7 +81,11 @@ impl Node {
 }
 
 /// A map with known keys. Unknown and repeated keys are reported when it is created.
-pub(crate) struct Fields<'n>(&'n [(Key, Node)]);
+pub(crate) struct Fields<'n> {
+    fields: &'n [(Key, Node)],
+    /// Keys that a misspelt one stands for.
+    misspelt: Vec<String>,
+}
 
 impl<'n> Fields<'n> {
     /// `None`, with an error, if the node is not a map.
@@ -106,8 +110,10 @@ impl<'n> Fields<'n> {
             notes.error(node.line, why.unwrap_or_else(plain));
             return None;
         };
+        let mut misspelt = Vec::new();
         for (index, (key, _)) in fields.iter().enumerate() {
             if !known.contains(&key.text.as_str()) {
+                misspelt.extend(nearest(&key.text, known).map(str::to_owned));
                 let unknown = || {
                     let hint = did_you_mean(&key.text, known);
                     say!("unknown key `{}` in {}{}", key.text, what, hint)
@@ -129,12 +135,17 @@ impl<'n> Fields<'n> {
                 notes.error(key.line, text);
             }
         }
-        Some(Self(fields))
+        Some(Self { fields, misspelt })
+    }
+
+    /// True if this key is missing, and is not what a reported unknown key stands for.
+    pub(crate) fn lack(&self, name: &str) -> bool {
+        self.get(name).is_none() && !self.misspelt.iter().any(|key| key == name)
     }
 
     /// The first value of that key.
     pub(crate) fn get(&self, name: &str) -> Option<&'n Node> {
-        self.0.iter().find(|(k, _)| k.text == name).map(|(_, n)| n)
+        self.fields.iter().find(|(k, _)| k.text == name).map(|(_, n)| n)
     }
 }
 

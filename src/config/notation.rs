@@ -47,6 +47,18 @@ pub(crate) fn remote(text: &str) -> Result<Notation, String> {
     let (user, host, rest) = authority_of(text)?;
     let module = |m: &str| values::module(m.as_bytes()).map_err(|e| say!("module {}", e));
     let place = if let Some(name) = rest.strip_prefix("::") {
+        if let Some((module, port)) = name.rsplit_once(':')
+            && values::port(port).is_ok()
+        {
+            let host = &text[..text.len() - rest.len()];
+            return Err(say!(
+                "`{}` has the port behind the module; write `{}:{}::{}`",
+                text,
+                host,
+                port,
+                module
+            ));
+        }
         PlaceThere::Daemon { port: None, module: module(name)? }
     } else if let Some((port, name)) = rest.strip_prefix(':').and_then(|r| r.split_once("::")) {
         PlaceThere::Daemon { port: Some(values::port(port)?), module: module(name)? }
@@ -189,6 +201,8 @@ mod tests {
         for (bad, word) in [
             ("10.0.0.2", "names no directory"),
             ("/backup", "directory here"),
+            ("h::www:874", "write `h:874::www`"),
+            ("u@[::1]::a:874", "write `u@[::1]:874::a`"),
             ("host:www", "daemon write `host::www`, for a directory over ssh `host:/DIR`"),
             ("u@[::1]:www/a", "daemon write `u@[::1]::www/a`, for a directory over ssh `u@[::1]:"),
             ("host:874:www", "is relative"),

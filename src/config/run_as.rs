@@ -52,7 +52,8 @@ pub(super) fn judge(
             current.uid
         ),
         None => say!(
-            "no such user; create one with useradd --system --shell /usr/sbin/nologin {}, or correct the name",
+            "no such user; create one with useradd --system --shell /usr/sbin/nologin {}, or correct the name; the user of a daemon is `rsync: {auth: {user: {}}}`",
+            name,
             name
         ),
     };

@@ -98,7 +98,9 @@ fn top(root: &Node, config: &mut Config, notes: &mut Notes) {
         config.http = http::read(node, notes);
     }
     let Some(node) = fields.get("localpaths") else {
-        notes.error(root.line, say!("no localpaths: nothing to replicate; add `localpaths: [{watch: /DIR, remotes: [HOST::MODULE]}]`"));
+        if fields.lack("localpaths") {
+            notes.error(root.line, say!("no localpaths: nothing to replicate; add `localpaths: [{watch: /DIR, remotes: [HOST::MODULE]}]`"));
+        }
         return;
     };
     match node.items() {
@@ -125,16 +127,19 @@ fn localpath(node: &Node, defaults: &Settings, notes: &mut Notes) -> Option<Loca
             notes.take(w.line, "localpath watch", path)
         }
         None => {
-            notes.error(node.line, say!("localpath has no watch; add `watch: /DIR`"));
+            if fields.lack("watch") {
+                notes.error(node.line, say!("localpath has no watch; add `watch: /DIR`"));
+            }
             None
         }
     };
     let list = fields.get("remotes").map(|n| (n, n.items()));
     let mut remotes = Vec::new();
     match list {
-        None => {
+        None if fields.lack("remotes") => {
             notes.error(node.line, say!("localpath has no remotes; add `remotes: [HOST::MODULE]`"))
         }
+        None => {}
         Some((n, Ok([]))) => {
             notes.error(n.line, say!("localpath has no remotes; add `remotes: [HOST::MODULE]`"))
         }
@@ -225,7 +230,7 @@ fn remote_map(node: &Node, defaults: &Rsync, notes: &mut Notes) -> Option<Remote
         .and_then(|(user, line)| notes.take(line, "remote user", values::user(user)));
     let host = match text(&fields, "host", notes) {
         Some((host, line)) => notes.take(line, "remote host", values::host(host)),
-        None if fields.get("host").is_none() => {
+        None if fields.lack("host") => {
             notes.error(node.line, say!("remote has no host; add `host: NAME`"));
             None
         }
@@ -273,7 +278,7 @@ fn target(node: &Node, fields: &Fields, settings: &Rsync, notes: &mut Notes) -> 
             None
         }
         (None, None) => {
-            if fields.get("module").is_none() && fields.get("path").is_none() {
+            if fields.lack("module") && fields.lack("path") {
                 notes.error(
                     node.line,
                     say!("remote has no module; add `module: NAME`, or `path: /DIR` for ssh"),

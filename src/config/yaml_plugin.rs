@@ -113,7 +113,7 @@ fn need<T>(
     notes: &mut Notes,
     read: impl Fn(&str) -> Result<T, String>,
 ) -> Option<T> {
-    if fields.get(name).is_none() {
+    if fields.lack(name) {
         notes.error(node.line, say!("plugin has no {}; add it", name));
     }
     may(fields, name, notes, read)

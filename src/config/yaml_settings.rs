@@ -191,7 +191,7 @@ impl Settings {
         });
         let patterns = |n: &Node| Ok(words(n)?.iter().map(|w| OsBytes::from(w.as_str())).collect());
         set(&mut self.crontab_exclude, fields.get("exclude"), "crontab exclude", notes, patterns);
-        if self.schedule.is_none() && every.is_none() && cron.is_none() {
+        if self.schedule.is_none() && fields.lack("every") && fields.lack("cron") {
             let text =
                 say!("crontab has no time; add `every: 600m`, or `cron: '30 2 * * mon-fri'`");
             notes.error(node.line, text);

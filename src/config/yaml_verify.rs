@@ -41,7 +41,7 @@ pub(super) fn read(place: &mut Option<VerifySchedule>, node: &Node, notes: &mut 
     set(&mut checksum, node_of, "verify_schedule checksum", notes, Node::boolean);
     match when {
         Some(when) => *place = Some(VerifySchedule { when, rate, checksum }),
-        None if every.is_none() && cron.is_none() => notes.error(
+        None if fields.lack("every") && fields.lack("cron") => notes.error(
             node.line,
             say!("verify_schedule has no time; add `every: 24h`, or `cron: '30 2 * * *'`"),
         ),

@@ -83,6 +83,10 @@ pub const MESSAGES: &[Message] = &[
         "`syncsup journal {}`：未知的动作；可用的动作有 list、retry、drop、prune 和 import 文件",
     ),
     (
+        "`syncsup journal {}`: unknown action; `syncsup journal list {}` lists what fails there",
+        "`syncsup journal {}`：未知的动作；要列出该路径下推送失败的内容，请运行 `syncsup journal list {}`",
+    ),
+    (
         "`syncsup undelete` takes only one of --at and --last",
         "`syncsup undelete` 的 --at 和 --last 只能用一个",
     ),

@@ -90,6 +90,14 @@ pub const MESSAGES: &[Message] = &[
         "`{}` has a port where ssh has a directory; write `{}:{}` and the port as `ssh: {port: {}}`",
         "`{}` 中 ssh 目录的位置上写的是端口；请写 `{}:{}`，端口写成 `ssh: {port: {}}`",
     ),
+    (
+        "`{}` has the port behind the module; write `{}:{}::{}`",
+        "`{}` 把端口写在了模块之后；请写 `{}:{}::{}`",
+    ),
+    (
+        "{}; with <ssh start=\"true\"/> the name is a directory on the remote, not a module",
+        "{}；设置了 <ssh start=\"true\"/> 时，name 是远端上的目录，而不是模块",
+    ),
     ("{}: no password_file is given", "{}：没有指定 password_file"),
     (
         "{}: the only line of {} must equal the password of that user in the `secrets file` of the slave; that file must have mode 600, and `auth users` must name the user",
@@ -182,6 +190,8 @@ pub const MESSAGES: &[Message] = &[
         "请写在 `rsync` 中：`params: -a --bwlimit=速率`",
     ),
     ("it is `params`, in `rsync`", "对应的是 `rsync` 中的 `params`"),
+    ("it is a key of `rsync`", "这个键属于 `rsync`"),
+    ("it is a key of `auth`, in `rsync`", "这个键属于 `rsync` 中的 `auth`"),
     (
         "it is `localpaths`, a list of maps with `watch` and `remotes`",
         "对应的是 `localpaths`：一个列表，每一项含 `watch` 和 `remotes`",
@@ -411,8 +421,8 @@ pub const MESSAGES: &[Message] = &[
         "只有 root 和 {} 能启动以 {} 运行的实例，而当前进程的用户是 {}",
     ),
     (
-        "no such user; create one with useradd --system --shell /usr/sbin/nologin {}, or correct the name",
-        "没有这个用户；请用 useradd --system --shell /usr/sbin/nologin {} 创建，或改正用户名",
+        "no such user; create one with useradd --system --shell /usr/sbin/nologin {}, or correct the name; the user of a daemon is `rsync: {auth: {user: {}}}`",
+        "没有这个用户；请用 useradd --system --shell /usr/sbin/nologin {} 创建，或改正用户名；登录 rsync daemon 的用户请写成 `rsync: {auth: {user: {}}}`",
     ),
     ("user {}: {}", "用户 {}：{}"),
     (

@@ -231,7 +231,7 @@ impl Service {
             }
             Validity::Reconcile(why) => {
                 self.base_ns = now_ns;
-                self.need_reconcile(why);
+                self.need_reconcile(ReconcileReason::Found(why));
             }
         }
         Ok(())
@@ -318,7 +318,7 @@ impl Service {
             }
         };
         let now_ns = clock::file_ns();
-        if !self.need_reconcile(why) {
+        if !self.need_reconcile(ReconcileReason::Found(why)) {
             let why = "the journal cannot record a reconcile";
             return Err(BeginError::Root(Reason::new(HelpTopic::JournalRefused, why)));
         }
@@ -327,8 +327,7 @@ impl Service {
     }
 
     /// Requests a reconcile. True if the journal has recorded the request.
-    pub(super) fn need_reconcile(&mut self, why: String) -> bool {
-        let why = ReconcileReason::Found(why);
+    pub(super) fn need_reconcile(&mut self, why: ReconcileReason) -> bool {
         debug!(self.log, "reconciling every remote"; "why" => %why);
         // The journal records it too, because the message is lost if the supervisor dies now.
         let wanted = self.journal.remote_names().and_then(|names| {
@@ -356,7 +355,7 @@ impl Service {
         // No error: it is held for a moment.
         self.hold(Reason::new(HelpTopic::RootAdopted, ADOPTED));
         // This comes first: if the process dies after this point, its successor knows of no other root.
-        if !self.need_reconcile("the root was replaced and released".into()) {
+        if !self.need_reconcile(ReconcileReason::RootReleased) {
             return;
         }
         if let Err(error) = RootRecord::forget(&self.state_dir) {

@@ -1,6 +1,7 @@
 //! One turn of the loop: events, a portion of the walks, one record.
 
 use super::*;
+use crate::reconcile_reason::ReconcileReason;
 use crate::sys::fault_point::{Point, pass};
 use crate::watcher::change_set::StatRequest;
 use crate::watcher::maybe_open::LOOK_AFTER;
@@ -261,7 +262,7 @@ impl Service {
                 let mut context = ScanContext::new(&self.queue, &self.watch, map, changes, log);
                 self.walker.look_for_missing(&mut context);
                 if let Some(why) = self.reconcile_after.take() {
-                    self.need_reconcile(why);
+                    self.need_reconcile(ReconcileReason::Found(why));
                 }
                 info!(self.log, "watching"; "directories" => self.map.tree.count());
             }

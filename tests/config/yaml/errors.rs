@@ -102,6 +102,43 @@ fn mistakes_in_localpaths_and_remotes_are_reported() {
             "localpaths:\n- watch: /d\n  remote: ['h::m']\n  remotes: ['h::m']\n",
             "3: unknown key `remote` in a localpath; did you mean `remotes`?",
         ),
+        // A key that is missing because it is misspelt is no second error.
+        (
+            "localpath:\n- watch: /d\n  remotes: ['h::m']\n",
+            "1: unknown key `localpath` in the configuration; it is `localpaths`",
+        ),
+        (
+            "localpaths:\n- wach: /d\n  remotes: ['h::m']\n",
+            "2: unknown key `wach` in a localpath; did you mean `watch`?",
+        ),
+        (
+            "localpaths:\n- watch: /d\n  remots: ['h::m']\n",
+            "3: unknown key `remots` in a localpath; did you mean `remotes`?",
+        ),
+        (
+            "localpaths:\n- watch: /d\n  remotes:\n  - {hots: h, module: m}\n",
+            "4: unknown key `hots` in a remote; did you mean `host`?",
+        ),
+        (
+            "localpaths:\n- watch: /d\n  remotes:\n  - {host: h, modul: m}\n",
+            "4: unknown key `modul` in a remote; did you mean `module`?",
+        ),
+        (
+            "crontab: {evry: 6h}\nlocalpaths:\n- watch: /d\n  remotes: ['h::m']\n",
+            "1: unknown key `evry` in crontab; did you mean `every`?",
+        ),
+        (
+            "verify_schedule: {evry: 6h}\nlocalpaths:\n- watch: /d\n  remotes: ['h::m']\n",
+            "1: unknown key `evry` in verify_schedule; did you mean `every`?",
+        ),
+        (
+            "plugins: [{command: {prefx: /p}}]\nlocalpaths:\n- watch: /d\n  remotes: ['h::m']\n",
+            "1: unknown key `prefx` in command; did you mean `prefix`?",
+        ),
+        (
+            "password_file: /p\nlocalpaths:\n- watch: /d\n  remotes: ['h::m']\n",
+            "1: unknown key `password_file` in the configuration; it is a key of `auth`, in `rsync`",
+        ),
         (
             "localpaths:\n- watch: /d\n  remotes:\n  - h::m\n  - /backup\n",
             "5: remote: `/backup` is a directory here",
