@@ -75,6 +75,30 @@ const STARTS_AND_CONNECTS: &[i64] = &[
     libc::SYS_socket,
 ];
 
+/// What changes the mode, the owner and the extended attributes of a file. A domain refuses none of it. The times stay:
+/// they are set on files that the process has made. The calls with numbers are new, and have them on every machine.
+const ATTRIBUTES: &[i64] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chmod,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chown,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lchown,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    452, // fchmodat2
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_fremovexattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_setxattr,
+    463, // setxattrat
+    466, // removexattrat
+];
+
 /// The user and the group nobody. Their names are not looked up, because a server of names may not answer.
 const NOBODY: u32 = 65_534;
 
@@ -176,9 +200,9 @@ pub fn answer_only(reads: &[&str], log: &Logger) -> io::Result<()> {
     give_up(Does::Answers, Also::default(), log)
 }
 
-/// Keeps this thread, and what it starts, within `reach`, and takes from it the right to look into other processes.
-/// Threads that exist keep both. Call it after [`give_up`]. False if the kernel has no Landlock, which has a line in the
-/// log.
+/// Keeps this thread, and what it starts, within `reach`, and takes from it the right to look into other processes and
+/// to change modes, owners and extended attributes. Threads that exist keep all of it. Call it after [`give_up`]. False
+/// if the kernel has no Landlock, which has a line in the log.
 pub fn work_within(reach: &Reach, log: &Logger) -> io::Result<bool> {
     keep_capabilities(CapabilitySet::all().difference(CapabilitySet::SYS_PTRACE))?;
     let mut reach = reach.clone();
@@ -186,6 +210,9 @@ pub fn work_within(reach: &Reach, log: &Logger) -> io::Result<bool> {
     let done = stay_within(&reach)?;
     if !done {
         debug!(log, "this kernel has no Landlock, so this process can open other files");
+    }
+    if let Err(why) = deny(ATTRIBUTES) {
+        debug!(log, "this process can change the modes and owners of files"; "why" => why);
     }
     Ok(done)
 }
@@ -289,6 +316,27 @@ pub(crate) mod tests {
         );
         assert!(out.status.success() && text.contains("1 passed"), "{text}");
         text
+    }
+
+    /// The mode, the owner and the extended attributes of this file cannot be changed.
+    pub fn attributes_are_refused(file: &std::path::Path) {
+        use std::os::unix::fs::{PermissionsExt, chown, lchown};
+        let flags = rustix::fs::XattrFlags::empty();
+        let open = std::fs::File::open("/proc/self/status").unwrap();
+        let mode = std::fs::Permissions::from_mode(0o666);
+        let uid = Some(Uid::effective().as_raw());
+        for (what, tried) in [
+            ("chmod", std::fs::set_permissions(file, mode.clone())),
+            ("fchmod", open.set_permissions(mode)),
+            ("chown", chown(file, uid, None)),
+            ("fchown", std::os::unix::fs::fchown(&open, uid, None)),
+            ("lchown", lchown(file, uid, None)),
+            ("setxattr", rustix::fs::setxattr(file, "user.a", b"x", flags).map_err(Into::into)),
+            ("removexattr", rustix::fs::lremovexattr(file, "user.a").map_err(Into::into)),
+        ] {
+            let error = tried.expect_err(what);
+            assert_eq!(error.raw_os_error(), Some(E::EPERM as i32), "{what}: {error}");
+        }
     }
 
     fn log() -> Logger {

@@ -1,7 +1,7 @@
 //! What a pusher can still do after it has given up what it does not need.
 
 use super::*;
-use crate::sys::confine::tests::in_a_process;
+use crate::sys::confine::tests::{attributes_are_refused, in_a_process};
 use nix::sys::signal::kill;
 use nix::unistd::getppid;
 use slog::{Discard, o};
@@ -69,6 +69,7 @@ fn limited() {
     for dir in [&root, &sibling] {
         let file = dir.join("file");
         refused("writing", File::options().append(true).open(&file).map(drop));
+        attributes_are_refused(&file);
         refused("removing", fs::remove_file(&file));
         refused("renaming", fs::rename(&file, dir.join("other")));
         let by_program = Command::new("rm").arg(&file).output().unwrap();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::sys::clock;
-use crate::sys::confine::tests::in_a_process;
+use crate::sys::confine::tests::{attributes_are_refused, in_a_process};
 use crate::sys::confine::{self, Also, Does};
 use crate::sys::domain;
 use nix::sys::signal::kill;
@@ -81,6 +81,7 @@ fn limited() {
     for dir in [&root, &out, &sibling] {
         let file = dir.join("file");
         refused("writing", File::options().append(true).open(&file).map(drop));
+        attributes_are_refused(&file);
         refused("removing", fs::remove_file(&file));
         refused("renaming", fs::rename(&file, dir.join("other")));
         refused("renaming into the state", fs::rename(&file, state.join("other")));
