@@ -76,6 +76,10 @@ fn show_deletions(instance: &RunningInstance, name: &str, run_option: &str) -> R
             }
         })?;
         known &= matches!(end, VerifyEnd::Done { .. });
+        let help = match end {
+            VerifyEnd::Failed(_) => verify::help(instance, watch, remote)?,
+            VerifyEnd::Done { .. } | VerifyEnd::Incomplete(_) => None,
+        };
         print(&match end {
             VerifyEnd::Done { .. } => {
                 format!("  {}\n", counted(count, words::DELETIONS))
@@ -85,6 +89,7 @@ fn show_deletions(instance: &RunningInstance, name: &str, run_option: &str) -> R
             }
             VerifyEnd::Failed(why) => say!("  NOT VERIFIED: {}\n", one_line(&why)),
         });
+        help.iter().for_each(|line| print(&format!("    {line}\n")));
     }
     Ok(if known { Exit::Ok } else { Exit::No })
 }

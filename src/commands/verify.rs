@@ -7,10 +7,12 @@ mod show;
 
 use super::client::{self, RunningInstance};
 use super::invocation::{Format, Invocation, Verify};
-use super::{resolve, wait};
+use super::{resolve, status, wait};
 use crate::error::{Error, Exit, Result};
 use crate::language::{Language, listed, say};
-use crate::message::{Answer, Difference, Request, Ticket, VerifyEnd, VerifyJob, Whose};
+use crate::message::{
+    Answer, Difference, LocalPathStatus, Request, Ticket, VerifyEnd, VerifyJob, Whose,
+};
 use crate::path::{OsBytes, RelPath, printable};
 use busy::BusyLine;
 use pair::{Failing, Pair};
@@ -104,10 +106,28 @@ fn one(
     // A dry run does not find what a slave refuses to store. The journal has it.
     let failing = failing(instance, pair)?;
     let found = show.end(&end, &failing, verify.repair);
+    if let VerifyEnd::Failed(_) = end {
+        help(instance, &pair.watch, &pair.remote)?.iter().for_each(|line| show.note(line));
+    }
     if verify.repair && found.differ > 0 && found.whole {
         return Ok(wait::one(instance, &pair.watch, pair.below.clone(), &pair.remote)? == Exit::Ok);
     }
     Ok(found.whole && found.differ + found.pending == 0 && failing.count == 0)
+}
+
+/// The line that names the help for a remote that cannot be compared now.
+pub(super) fn help(
+    instance: &RunningInstance,
+    watch: &OsBytes,
+    remote: &str,
+) -> Result<Option<String>> {
+    let status = instance.status()?;
+    let local = status.localpaths.iter().find(|local| local.watch == *watch);
+    let of_remote = |local: &LocalPathStatus| {
+        let remote = local.remotes.iter().find(|found| found.name == remote)?;
+        remote.status.help
+    };
+    Ok(local.and_then(|local| local.help.or_else(|| of_remote(local))).map(status::help))
 }
 
 fn failing(instance: &RunningInstance, pair: &Pair) -> Result<Failing> {

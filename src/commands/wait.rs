@@ -250,25 +250,21 @@ fn show(waited: &Waited, on: &On) -> String {
 /// What the command waits for although an operator must look first.
 fn held(waited: &Waited, on: &On) -> Vec<String> {
     let local = &waited.status;
-    let line = |name: &str, word: &str, reason: Option<&str>, topic| {
-        let reason = reason.map(status::one_line).unwrap_or_default();
-        let line = say!("waiting for {}: {}: {}\n{}", name, word, reason, help(topic));
+    let line = |name: &str, reason: Option<&str>, topic| {
+        let (word, reason) = (status::word(PusherState::Held), reason.map(status::one_line));
+        let line =
+            say!("waiting for {}: {}: {}\n{}", name, word, reason.unwrap_or_default(), help(topic));
         line.trim_end().to_owned()
     };
     if local.state == LocalPathState::Held {
-        let word = Language::current().pick(local.state.text());
-        return vec![line(&local.watch.to_string(), word, local.reason.as_deref(), local.help)];
+        return vec![line(&local.watch.to_string(), local.reason.as_deref(), local.help)];
     }
     if settled(waited, on) {
         return Vec::new();
     }
     let left = meant(waited, on).filter(|(_, has)| !has).map(|(remote, _)| remote);
     let held = left.filter(|remote| remote.status.state == PusherState::Held);
-    held.map(|remote| {
-        let s = &remote.status;
-        line(&remote.name, status::word(s.state), s.reason.as_deref(), s.help)
-    })
-    .collect()
+    held.map(|r| line(&r.name, r.status.reason.as_deref(), r.status.help)).collect()
 }
 
 /// The line that names the help, if there is one.
@@ -368,7 +364,7 @@ mod tests {
         assert!(held(&half, &On::Remotes(vec!["a::m".into()])).is_empty());
         half.status.state = LocalPathState::Held;
         half.status.reason = Some("it is gone".into());
-        assert_eq!(held(&half, &On::All), ["waiting for /data: held: it is gone"]);
+        assert_eq!(held(&half, &On::All), ["waiting for /data: HELD: it is gone"]);
     }
 
     #[test]

@@ -68,18 +68,6 @@ impl Journal {
         Ok(false)
     }
 
-    /// True if this path or a name above it was marked after the mark `seq`.
-    pub fn is_marked_after(&self, seq: i64, path: &RelPath) -> Result<bool> {
-        let mut marked =
-            self.db.prepare_cached("SELECT 1 FROM change WHERE path = ?2 AND seq > ?1")?;
-        for above in path.prefixes() {
-            if marked.exists(params![seq, above.as_bytes()])? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// True if this path itself is owed to `remote` with an error.
     pub fn is_failing(&self, remote: &str, path: &RelPath) -> Result<bool> {
         let failing = "SELECT 1 FROM owed WHERE remote = ?1 AND path = ?2 AND error IS NOT NULL";

@@ -208,18 +208,6 @@ fn a_journal_of_the_previous_version_is_upgraded() {
 }
 
 #[test]
-fn a_later_mark_is_told_from_an_earlier_one() {
-    let (_dir, mut j) = journal();
-    mark_at(&mut j, &["d", "e/f"], 5);
-    let upto = j.last_seq().unwrap();
-    let after = |j: &Journal, text| j.is_marked_after(upto, &path(text)).unwrap();
-    assert!(!after(&j, "d") && !after(&j, "e/f"));
-    mark_at(&mut j, &["d", "e"], 6);
-    assert!(after(&j, "d") && after(&j, "d/x") && after(&j, "e/f"));
-    assert!(!after(&j, "dd") && !after(&j, "f"));
-}
-
-#[test]
 fn deletions_are_known_until_they_are_settled() {
     let (_dir, mut j) = journal();
     j.remote("r", None).unwrap();

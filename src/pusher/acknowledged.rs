@@ -7,7 +7,7 @@ use super::jobs::Jobs;
 use super::jobs::push::Push;
 use crate::journal::{Events, JournalError, Owe, Scope, Settlement};
 use crate::path::RelPath;
-use crate::stat::Stat;
+use crate::stat::{Kind, Stat};
 use crate::sys::{clock, files};
 use slog::info;
 use std::collections::BTreeMap;
@@ -18,9 +18,8 @@ pub fn owe_recent(context: &mut Context, events: Events) -> Result<bool, Journal
     let recent = context.journal.recent(&context.name)?;
     let now_ms = clock::wall_ms();
     let watch = context.start.localpath.watch.as_path();
-    let gone = |path: &RelPath| {
-        files::lstat(&path.below(watch)).is_err_and(|e| files::is_no_directory(&e))
-    };
+    let found = |path: &RelPath| files::lstat(&path.below(watch));
+    let gone = |path: &RelPath| found(path).is_err_and(|e| files::is_no_directory(&e));
     let mut rows: BTreeMap<RelPath, (Scope, Events)> = BTreeMap::new();
     for path in &recent.paths {
         let above = || std::iter::successors(path.parent(), RelPath::parent);
@@ -30,7 +29,11 @@ pub fn owe_recent(context: &mut Context, events: Events) -> Result<bool, Journal
                 let there = above().find(|dir| !gone(dir)).unwrap_or_default();
                 (there, (Scope::Children, Events::SCAN | Events::DIR))
             }
-            false => (path.clone(), (Scope::Entry, events)),
+            false => {
+                let dir = found(path).is_ok_and(|stat| stat.kind == Kind::Dir);
+                let dir = if dir { Events::DIR } else { Events::default() };
+                (path.clone(), (Scope::Entry, events | dir))
+            }
         };
         let known = rows.entry(path).or_insert(row);
         *known = (known.0.max(row.0), known.1 | row.1);
@@ -100,22 +103,15 @@ pub fn sign_in_created(
                 .is_ok_and(|stat| !doubt::may_have_moved_in(&stat, seen_ns))
         })
     };
-    // The mark in this batch may be of another entry at this name, which the directory has replaced since.
-    let unchanged =
-        |path: &RelPath| files::lstat(&path.below(watch)).is_ok_and(|s| s.ctime_ns <= seen_ns);
-    let upto = push.cursor().max(context.remote_state.cursor);
-    let created = findings.created.iter().map(|path| (path, false));
-    for (path, in_batch) in created.chain(findings.lacked.iter().map(|path| (path, true))) {
+    let created = findings.created.iter().map(|path| (path, true));
+    // This batch contains the second ones, so they need no check.
+    for (path, check) in created.chain(findings.lacked.iter().map(|path| (path, false))) {
         let known =
             push.settled_meanwhile.iter().any(|settled| settled.binary_search(path).is_ok());
-        if known || jobs.in_flight(path) || !old(path) || (in_batch && !unchanged(path)) {
+        if known || jobs.in_flight(path) || (check && !old(path)) {
             continue;
         }
-        let marked = match in_batch {
-            true => context.journal.is_marked_after(upto, path)?,
-            false => context.journal.is_pending(&context.name, path, false)?,
-        };
-        if !marked {
+        if !check || !context.journal.is_pending(&context.name, path, false)? {
             return Ok(Some(format!("{path} was missing on the remote, but was not marked")));
         }
     }

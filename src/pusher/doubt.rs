@@ -105,10 +105,12 @@ pub fn may_have_moved_in(stat: &Stat, seen_ns: i64) -> bool {
     stat.ctime_ns > seen_ns && stat.ctime_ns != stat.mtime_ns
 }
 
-/// True if these events of a directory do not explain why a remote lacks it.
+/// True if these events do not explain why a remote lacks a directory: they are of a directory that was there before, and
+/// not of a file whose name it has taken since.
 pub fn only_changed(events: Events) -> bool {
-    let changes = Events::WRITE | Events::ATTRIB | Events::CONTENT | Events::DIR;
-    events.intersects(changes) && events.difference(changes).is_empty()
+    let changes = Events::WRITE | Events::ATTRIB | Events::CONTENT;
+    let all_known = events.difference(changes | Events::DIR).is_empty();
+    events.contains(Events::DIR) && events.intersects(changes) && all_known
 }
 
 #[cfg(test)]
@@ -193,9 +195,11 @@ mod tests {
     #[test]
     fn only_changes_do_not_explain_a_missing_directory() {
         for (events, only) in [
-            (Events::ATTRIB, true),
             (Events::ATTRIB | Events::DIR, true),
-            (Events::CONTENT, true),
+            (Events::CONTENT | Events::DIR, true),
+            (Events::ATTRIB, false),
+            (Events::WRITE, false),
+            (Events::DIR, false),
             (Events::CREATE | Events::DIR, false),
             (Events::CREATE | Events::ATTRIB, false),
             (Events::MOVE | Events::DIR, false),

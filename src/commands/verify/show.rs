@@ -95,6 +95,15 @@ impl VerifyOutput {
         }
     }
 
+    /// Prints a line for people below the result.
+    pub fn note(&self, line: &str) {
+        match self.format {
+            Format::Lines => print(&format!("    {line}\n")),
+            Format::Null => complain(line),
+            Format::Json => {}
+        }
+    }
+
     /// Ends the output for a remote, and returns its result.
     pub fn end(&mut self, end: &VerifyEnd, failing: &Failing, repair: bool) -> DifferenceCounts {
         self.found.whole = matches!(end, VerifyEnd::Done { .. });
