@@ -46,10 +46,20 @@ pub struct SupervisedPusher {
     pending: Option<ReconcileRequest>,
     /// The number of the last request for a reconcile.
     requests: u64,
-    /// The wall-clock time since which it is in trouble or held.
-    trouble_since_ms: Option<i64>,
+    trouble: TroubleSince,
     next_scheduled: Option<Duration>,
     clockwork: Option<Clockwork>,
+}
+
+/// Since when the remote is in trouble or held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TroubleSince {
+    /// Unknown: no pusher has sent a status, or a guard held the remote before this instance started.
+    Unknown,
+    /// It is not in trouble.
+    Never,
+    /// This wall-clock time, in milliseconds since 1970.
+    At(i64),
 }
 
 /// A comparison that a client reads.
@@ -85,7 +95,7 @@ impl SupervisedPusher {
             wake: wake::pipe()?,
             requests: u64::from(reconcile.is_some()),
             pending: reconcile.map(|why| ReconcileRequest { why, number: 1 }),
-            trouble_since_ms: None,
+            trouble: TroubleSince::Unknown,
             next_scheduled: None,
             clockwork: None,
         })
@@ -145,11 +155,12 @@ impl SupervisedPusher {
     /// Stores its current status.
     pub fn note(&mut self, status: PusherStatus) {
         self.pending.take_if(|pending| status.requests_recorded >= pending.number);
-        self.trouble_since_ms = match status.state {
-            PusherState::Backoff | PusherState::Held => {
-                self.trouble_since_ms.or_else(|| Some(clock::wall_ms()))
-            }
-            _ => None,
+        let guarded = status.held_deletions.is_some();
+        self.trouble = match (status.state, self.trouble) {
+            (PusherState::Backoff | PusherState::Held, since @ TroubleSince::At(_)) => since,
+            (PusherState::Held, TroubleSince::Unknown) if guarded => TroubleSince::Unknown,
+            (PusherState::Backoff | PusherState::Held, _) => TroubleSince::At(clock::wall_ms()),
+            (_, _) => TroubleSince::Never,
         };
         self.status = status;
     }
@@ -221,7 +232,10 @@ impl SupervisedPusher {
     pub fn report(&self, wall_ms: i64) -> RemoteStatus {
         let child: ChildStatus = self.process.report();
         let mut status = self.status.clone();
-        let mut trouble_since_ms = self.trouble_since_ms;
+        let mut trouble_since_ms = match self.trouble {
+            TroubleSince::At(ms) => Some(ms),
+            TroubleSince::Unknown | TroubleSince::Never => None,
+        };
         if child.pid.is_none() {
             trouble_since_ms = child.since_ms;
             status.retry_ms = None;
@@ -275,6 +289,26 @@ mod tests {
             pusher.begins();
             assert_eq!((pusher.status.state, pusher.status.reconciles_done), (after, 0));
         }
+    }
+
+    #[test]
+    fn since_when_a_predecessors_guard_holds_is_unknown() {
+        let log = Logger::root(slog::Discard, o!());
+        let since = |states: &[PusherState]| {
+            let remote = testing::remote("10.0.0.2");
+            let mut pusher = SupervisedPusher::new(1, remote, None, &log, Duration::ZERO).unwrap();
+            for state in states {
+                let held_deletions = (*state == PusherState::Held).then_some(7);
+                pusher.note(PusherStatus { state: *state, held_deletions, ..Default::default() });
+            }
+            pusher.trouble
+        };
+        let known = |since| matches!(since, TroubleSince::At(_));
+        use PusherState::{Backoff, Held, InSync, Reconciling};
+        assert_eq!(since(&[Held, Held]), TroubleSince::Unknown);
+        assert!(known(since(&[Reconciling, Held])) && known(since(&[Backoff])));
+        assert!(known(since(&[Held, InSync, Held])));
+        assert_eq!(since(&[Held, InSync]), TroubleSince::Never);
     }
 
     #[test]
