@@ -76,10 +76,7 @@ fn show_deletions(instance: &RunningInstance, name: &str, run_option: &str) -> R
             }
         })?;
         known &= matches!(end, VerifyEnd::Done { .. });
-        let help = match end {
-            VerifyEnd::Failed(_) => verify::help(instance, watch, remote)?,
-            VerifyEnd::Done { .. } | VerifyEnd::Incomplete(_) => None,
-        };
+        let help = verify::help(instance, watch, remote, &end)?;
         print(&match end {
             VerifyEnd::Done { .. } => {
                 format!("  {}\n", counted(count, words::DELETIONS))

@@ -106,21 +106,23 @@ fn one(
     // A dry run does not find what a slave refuses to store. The journal has it.
     let failing = failing(instance, pair)?;
     let found = show.end(&end, &failing, verify.repair);
-    if let VerifyEnd::Failed(_) = end {
-        help(instance, &pair.watch, &pair.remote)?.iter().for_each(|line| show.note(line));
-    }
+    help(instance, &pair.watch, &pair.remote, &end)?.iter().for_each(|line| show.note(line));
     if verify.repair && found.differ > 0 && found.whole {
         return Ok(wait::one(instance, &pair.watch, pair.below.clone(), &pair.remote)? == Exit::Ok);
     }
     Ok(found.whole && found.differ + found.pending == 0 && failing.count == 0)
 }
 
-/// The line that names the help for a remote that cannot be compared now.
+/// The line that names the help, if the remote cannot be compared now.
 pub(super) fn help(
     instance: &RunningInstance,
     watch: &OsBytes,
     remote: &str,
+    end: &VerifyEnd,
 ) -> Result<Option<String>> {
+    if !matches!(end, VerifyEnd::Failed(_)) {
+        return Ok(None);
+    }
     let status = instance.status()?;
     let local = status.localpaths.iter().find(|local| local.watch == *watch);
     let of_remote = |local: &LocalPathStatus| {

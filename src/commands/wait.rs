@@ -256,11 +256,11 @@ fn held(waited: &Waited, on: &On) -> Vec<String> {
             say!("waiting for {}: {}: {}\n{}", name, word, reason.unwrap_or_default(), help(topic));
         line.trim_end().to_owned()
     };
-    if local.state == LocalPathState::Held {
-        return vec![line(&local.watch.to_string(), local.reason.as_deref(), local.help)];
-    }
     if settled(waited, on) {
         return Vec::new();
+    }
+    if local.state == LocalPathState::Held {
+        return vec![line(&local.watch.to_string(), local.reason.as_deref(), local.help)];
     }
     let left = meant(waited, on).filter(|(_, has)| !has).map(|(remote, _)| remote);
     let held = left.filter(|remote| remote.status.state == PusherState::Held);
