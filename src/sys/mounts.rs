@@ -197,7 +197,11 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::poll::{Interest, wait};
     use super::*;
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+    use std::time::Duration;
 
     fn path(text: &str) -> RelPath {
         RelPath::new(text).unwrap()
@@ -230,6 +234,36 @@ mod tests {
             42 22 0:37 / /other rw - nfs h:/y rw\n\
             nonsense\n";
         assert_eq!(hanging(table, b"/data"), [path("f"), path("m n")].into());
+    }
+
+    #[test]
+    fn a_wait_ends_when_something_is_mounted() {
+        let there = tempfile::tempdir().unwrap();
+        let root = there.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("a")).unwrap();
+        // With mounts of its own.
+        let thread = std::thread::spawn(move || {
+            if let Err(why) = unshare(CloneFlags::CLONE_NEWNS) {
+                return eprintln!("SKIPPED: no private mount namespace: {why}");
+            }
+            let set = |what: Option<&str>, at: &Path, flags| {
+                mount(what, at, what, flags, None::<&str>).unwrap();
+            };
+            set(None, Path::new("/"), MsFlags::MS_REC | MsFlags::MS_PRIVATE);
+            let table = File::open("/proc/thread-self/mountinfo").unwrap();
+            let mut mounts = Mounts { table, known: BTreeSet::new(), changed: true };
+            assert_eq!(mounts.look(&root, false).unwrap(), Some([].into()));
+            let ends = |mounts: &Mounts, within| {
+                wait(&[(mounts.as_fd(), Interest::Change)], Some(within)).unwrap() == [true]
+            };
+            assert!(!ends(&mounts, Duration::ZERO), "nothing has changed");
+            set(Some("tmpfs"), &root.join("a"), MsFlags::empty());
+            assert!(ends(&mounts, Duration::from_secs(60)));
+            assert!(!ends(&mounts, Duration::ZERO), "each change once");
+            mounts.note_change();
+            assert_eq!(mounts.look(&root, false).unwrap(), Some([path("a")].into()));
+        });
+        thread.join().unwrap();
     }
 
     #[test]

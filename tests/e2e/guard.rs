@@ -108,6 +108,25 @@ fn an_empty_localpath_empties_no_remote_by_a_first_copy_or_a_sync() {
 
 /// `sync` compares again, and so ends the hold if the master was repaired, whatever stopped meanwhile.
 #[test]
+fn a_root_that_was_repaired_elsewhere_and_released_ends_the_hold() {
+    let file = |n: usize| format!("d/f{n}");
+    let mut w = stopped_with(Setup::default(), (0..300).map(file));
+    fs::create_dir(w.outside.join("repaired")).unwrap();
+    fs::rename(w.at("d"), w.outside.join("repaired/d")).unwrap();
+    w.run(&[]);
+    w.wait_remote(0, "held", held);
+    fs::rename(&w.master, w.outside.join("old")).unwrap();
+    fs::rename(w.outside.join("repaired"), &w.master).unwrap();
+    w.wait_local("another directory", |local| local["state"] == "held");
+    let said = w.instance.command(&["release", w.master.to_str().unwrap()]);
+    assert!(said.status.success(), "{said:?}");
+    // The release approves no deletion. It only has everything compared.
+    w.wait_in_sync();
+    assert_eq!(files(&w), 300);
+    w.instance.stop();
+}
+
+#[test]
 fn a_sync_after_the_master_was_repaired_ends_the_hold() {
     let file = |n: usize| format!("d/f{n}");
     let mut w = stopped_with(Setup::default(), (0..300).map(file));
